@@ -20,15 +20,21 @@ class Closed(Exception):
 class NaturalBatcher(Generic[T, R]):
     """Collects items while a flush is under way and hands them to the next one together.
 
-    `flush(items)` returns one result per item, in order. When it raises, the batch is tried again item by item, so
-    that one bad item cannot fail its neighbours; an item that raises alone gets its own exception. `flush` therefore
-    has to be atomic: all or nothing.
+    `flush(items)` returns one result per item, in order. When it raises something that `splits` calls the fault of a
+    single item, the batch is tried again item by item, so that one bad item cannot fail its neighbours; any other
+    error (the store is away) goes to all of them at once. `flush` therefore has to be atomic: all or nothing.
     """
 
     def __init__(
-        self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], *, limit: int = 256, lanes: int = 1
+        self,
+        flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]],
+        *,
+        splits: Callable[[Exception], bool] = lambda _: True,
+        limit: int = 256,
+        lanes: int = 1,
     ) -> None:
         self._flush = flush
+        self._splits = splits
         self._limit = limit
         self._lanes = lanes
         self._waiting: list[tuple[T, asyncio.Future[R]]] = []
@@ -59,11 +65,12 @@ class NaturalBatcher(Generic[T, R]):
         try:
             results = await self._flush([item for item, _ in live])
         except Exception as error:
-            if len(live) == 1:
-                _fail(live[0][1], error)
-            else:
+            if len(live) > 1 and self._splits(error):
                 for pair in live:
                     await self._settle([pair])
+            else:
+                for _, future in live:
+                    _fail(future, error)
             return
         for (_, future), result in zip(live, results, strict=True):
             if not future.done():

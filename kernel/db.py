@@ -1,0 +1,130 @@
+"""The Postgres pool, the one transaction helper that sets the workspace, and the check of the role we run as."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import orjson
+from pgvector.asyncpg import register_vector
+
+from kernel.errors import ConfigError, Unavailable
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[Any] | PoolConnectionProxy[Any]
+else:
+    Connection = asyncpg.Connection
+
+# What a lost, refused or restarting server raises. Never the fault of one row.
+AWAY = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+)
+
+
+def row_fault(error: Exception) -> bool:
+    """Whether an error can be the fault of a single row in a batch, so that trying its neighbours alone helps."""
+    return not isinstance(error, AWAY)
+
+
+class Database:
+    """A pool of connections under the app's role. Make it with `connect`."""
+
+    def __init__(self, pool: asyncpg.Pool[Any]) -> None:
+        self._pool = pool
+
+    @classmethod
+    async def connect(cls, url: str, *, size: int = 10, name: str = "parley") -> Database:
+        """Opens the pool. Raises ConfigError when the server cannot be reached or the role is unsafe."""
+        try:
+            pool = await asyncpg.create_pool(
+                url,
+                min_size=1,
+                max_size=size,
+                init=_prepare,
+                command_timeout=60,
+                server_settings={"application_name": name, "jit": "off"},
+            )
+        except (OSError, asyncpg.PostgresError, ValueError) as error:
+            raise ConfigError(f"DATABASE_URL: cannot use the database: {error}") from error
+        database = cls(pool)
+        try:
+            async with database.anywhere() as conn:
+                await refuse_unsafe_role(conn)
+        except BaseException:
+            await database.close()
+            raise
+        return database
+
+    @asynccontextmanager
+    async def workspace(self, workspace_id: str) -> AsyncIterator[Connection]:
+        """One transaction that sees this workspace's rows and no others."""
+        async with self._pool.acquire() as conn, conn.transaction():
+            await conn.execute("SELECT set_config('app.workspace_id', $1, true)", workspace_id)
+            yield conn
+
+    @asynccontextmanager
+    async def anywhere(self) -> AsyncIterator[Connection]:
+        """A connection with no workspace: tables look empty, only definer functions answer. No transaction."""
+        async with self._pool.acquire() as conn:
+            yield conn
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+
+async def _prepare(conn: asyncpg.Connection[Any]) -> None:
+    await conn.set_type_codec(
+        "jsonb",
+        schema="pg_catalog",
+        format="binary",
+        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        decoder=lambda data: orjson.loads(data[1:]),
+    )
+    if await conn.fetchval("SELECT to_regtype('halfvec') IS NOT NULL"):
+        await register_vector(conn)
+
+
+async def refuse_unsafe_role(conn: Connection) -> None:
+    """Raises ConfigError when the role could see past row security, or a table lacks its policy."""
+    role = await conn.fetchrow(
+        """
+        SELECT rolname, rolsuper, rolbypassrls, to_regrole('parley_app') IS NULL AS unmigrated,
+            coalesce(pg_has_role(current_user, to_regrole('parley_owner'), 'MEMBER'), false) AS owner,
+            coalesce(pg_has_role(current_user, to_regrole('parley_app'), 'USAGE'), false) AS app
+        FROM pg_roles WHERE rolname = session_user
+        """
+    )
+    assert role is not None
+    name = role["rolname"]
+    for unsafe, why in (("rolsuper", "is a superuser"), ("rolbypassrls", "has BYPASSRLS"), ("owner", "owns the tables")):
+        if role[unsafe] and not role["unmigrated"]:
+            raise ConfigError(
+                f"DATABASE_URL: role {name!r} {why}, so the database could not keep workspaces apart. "
+                "Use a plain login role that is a member of parley_app (`parley migrate` makes one)."
+            )
+    if role["unmigrated"] or not role["app"]:
+        raise ConfigError(
+            f"DATABASE_URL: role {name!r} is no member of parley_app. Run `parley migrate` with DATABASE_ADMIN_URL."
+        )
+    bare = await conn.fetch("SELECT name FROM unprotected_tables() AS name")
+    if bare:
+        names = ", ".join(sorted(row["name"] for row in bare))
+        raise ConfigError(f"tables without row security or policy: {names}. Refusing to start.")
+
+
+async def still_there(database: Database) -> None:
+    """Raises Unavailable when the database does not answer."""
+    try:
+        async with database.anywhere() as conn:
+            await conn.fetchval("SELECT 1")
+    except (*AWAY, TimeoutError, asyncpg.PostgresError) as error:
+        raise Unavailable("the database does not answer") from error
