@@ -105,7 +105,11 @@ async def refuse_unsafe_role(conn: Connection) -> None:
     )
     assert role is not None
     name = role["rolname"]
-    for unsafe, why in (("rolsuper", "is a superuser"), ("rolbypassrls", "has BYPASSRLS"), ("owner", "owns the tables")):
+    for unsafe, why in (
+        ("rolsuper", "is a superuser"),
+        ("rolbypassrls", "has BYPASSRLS"),
+        ("owner", "owns the tables"),
+    ):
         if role[unsafe] and not role["unmigrated"]:
             raise ConfigError(
                 f"DATABASE_URL: role {name!r} {why}, so the database could not keep workspaces apart. "
