@@ -92,9 +92,7 @@ async def _ensure_login(conn: asyncpg.Connection[Any], app_url: str) -> None:
     await conn.execute(f"GRANT parley_app TO {quoted}")
 
 
-async def _run_pending(
-    conn: asyncpg.Connection[Any], migrations: list[Migration], say: Callable[[str], object]
-) -> int:
+async def _run_pending(conn: asyncpg.Connection[Any], migrations: list[Migration], say: Callable[[str], object]) -> int:
     await conn.execute(
         """
         SET ROLE parley_owner;
