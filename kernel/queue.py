@@ -29,7 +29,7 @@ def redis_settings(url: str) -> RedisSettings:
 
 def open_redis(url: str, *, decode: bool = False) -> ArqRedis:
     """A Redis client that connects at first use, for the queue and everything else."""
-    pool = ArqRedis.from_url(
+    pool: ArqRedis = ArqRedis.from_url(
         url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=30, decode_responses=decode
     )
     pool.default_queue_name = keys.QUEUE

@@ -66,9 +66,12 @@ class Settings:
         secret=True,
     )
     database_admin_url: str = _setting(
-        "DATABASE_ADMIN_URL", "", "The same database as a role that may create roles; used by `migrate` only", _postgres,
+        "DATABASE_ADMIN_URL",
+        "",
+        "The same database as a role that may create roles; for `migrate`",
+        _postgres,
         secret=True,
-    )  # fmt: skip
+    )
     redis_url: str = _setting("REDIS_URL", "", "Redis (`parley up` starts its own when empty)", _redis, secret=True)
     data_dir: Path = _setting("PARLEY_DATA_DIR", Path(".parley"), "Where `up` keeps stores, keys and models", Path)
     secret_keys: str = _setting(
