@@ -167,7 +167,8 @@ END;
 -- Hop 5 for one conversation. Returns null when there is nothing to do, {"busy": true} when somebody holds it,
 -- otherwise everything that the holder needs. A turn whose lease has ended is taken over as it is, with its own
 -- messages, until it has been tried `tries` times; then it is set aside for good and the caller says so to the user.
-CREATE FUNCTION open_turn(account text, key text, new_token text, lease_seconds double precision, tries integer)
+CREATE FUNCTION open_turn(
+    account text, key text, new_token text, lease_seconds double precision, tries integer, memory integer)
     RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -195,7 +196,7 @@ BEGIN
             UPDATE turns t SET token = new_token, attempt = t.attempt + 1,
                 lease_until = now() + make_interval(secs => lease_seconds)
             WHERE t.workspace_id = ws AND t.turn_id = turn.turn_id RETURNING * INTO turn;
-            RETURN turn_description(turn, conv, turn.attempt > tries);
+            RETURN turn_description(turn, conv, turn.attempt > tries, memory);
         END IF;
     END IF;
 
@@ -272,7 +273,7 @@ BEGIN
 
     INSERT INTO messages (workspace_id, message_id, conversation_id, session_id, turn_id, user_id, role, text,
                           message_ref)
-    SELECT ws, new_id('msg'), conv.conversation_id, ses.session_id, turn.turn_id, person, 'user',
+    SELECT ws, 'msg' || substr(u.update_id, 4), conv.conversation_id, ses.session_id, turn.turn_id, person, 'user',
            CASE WHEN u.kind = 'command' THEN '/' || (u.message ->> 'command') ||
                     CASE WHEN u.message ->> 'text' = '' THEN '' ELSE ' ' || (u.message ->> 'text') END
                 ELSE u.message ->> 'text' END,
@@ -294,10 +295,10 @@ BEGIN
                             WHERE u.workspace_id = ws AND u.turn_id = turn.turn_id ORDER BY u.seq DESC LIMIT 1), c.address),
         blocked_at = NULL
     WHERE c.workspace_id = ws AND c.conversation_id = conv.conversation_id RETURNING * INTO conv;
-    RETURN turn_description(turn, conv, false);
+    RETURN turn_description(turn, conv, false, memory);
 END $$;
 
-CREATE FUNCTION turn_description(turn turns, conv conversations, exhausted boolean) RETURNS jsonb
+CREATE FUNCTION turn_description(turn turns, conv conversations, exhausted boolean, memory integer) RETURNS jsonb
     LANGUAGE sql STABLE
     RETURN jsonb_build_object(
         'workspace_id', turn.workspace_id, 'turn_id', turn.turn_id, 'token', turn.token, 'attempt', turn.attempt,
@@ -307,15 +308,20 @@ CREATE FUNCTION turn_description(turn turns, conv conversations, exhausted boole
         'updates', (SELECT coalesce(jsonb_agg(u.message ORDER BY u.seq), '[]') FROM inbound_updates u
                     WHERE u.workspace_id = turn.workspace_id AND u.turn_id = turn.turn_id),
         'message_ids', (SELECT coalesce(jsonb_agg(m.message_id ORDER BY m.seq), '[]') FROM messages m
-                        WHERE m.workspace_id = turn.workspace_id AND m.turn_id = turn.turn_id AND m.role = 'user'));
+                        WHERE m.workspace_id = turn.workspace_id AND m.turn_id = turn.turn_id AND m.role = 'user'),
+        'history', (SELECT coalesce(jsonb_agg(jsonb_build_object('role', h.role, 'text', h.text) ORDER BY h.seq), '[]')
+                    FROM (SELECT m.role, m.text, m.seq FROM messages m
+                          WHERE m.workspace_id = turn.workspace_id AND m.conversation_id = turn.conversation_id
+                              AND m.session_id = turn.session_id AND m.turn_id <> turn.turn_id
+                          ORDER BY m.seq DESC LIMIT memory) h));
 
 -- A batch of conversations, each opened on its own: a result, or null.
 CREATE FUNCTION open_turns(
-    accounts text[], keys text[], tokens text[], lease_seconds double precision, tries integer)
+    accounts text[], keys text[], tokens text[], lease_seconds double precision, tries integer, memory integer)
     RETURNS SETOF jsonb
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    SELECT open_turn(w.account, w.key, w.token, lease_seconds, tries)
+    SELECT open_turn(w.account, w.key, w.token, lease_seconds, tries, memory)
     FROM unnest(accounts, keys, tokens) WITH ORDINALITY AS w (account, key, token, n) ORDER BY w.n;
 END;
 
@@ -330,19 +336,21 @@ BEGIN ATOMIC
 END;
 CREATE INDEX running_turns_by_id ON turns (turn_id) WHERE status = 'running';
 
--- Graceful stop: the lease ends now, so that anybody may go on from the recorded steps.
-CREATE FUNCTION release_turns(turn_ids text[], tokens text[]) RETURNS void
+-- Lets go of turns after `delay` seconds: with `refund` the try does not count (a graceful stop), otherwise it does (a
+-- step failed and wants a pause).
+CREATE FUNCTION yield_turns(turn_ids text[], tokens text[], delays double precision[], refund boolean) RETURNS void
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    UPDATE turns t SET lease_until = now(), attempt = t.attempt - 1
-    FROM unnest(turn_ids, tokens) AS held (turn_id, token)
+    UPDATE turns t
+    SET lease_until = now() + make_interval(secs => held.delay), attempt = t.attempt - refund::integer
+    FROM unnest(turn_ids, tokens, delays) AS held (turn_id, token, delay)
     WHERE t.turn_id = held.turn_id AND t.token = held.token AND t.status = 'running';
 END;
 
 -- Hop 7 for one turn, fenced by the token. Returns null when the turn is not the caller's any more; otherwise whether
 -- more updates wait in the conversation, and the ids that the result got.
 -- result: {"status", "failure", "answer": {"text", "citations", "retrieval"} | null, "units": [{"payload", "plain"}],
---          "snapshot": {}, "metrics": {}, "end_session": bool, "edits": [{"message_ref", "text"}], "event": {}}
+--          "snapshot": {}, "metrics": {}, "end_session": bool, "blocked": bool, "edits": [{"message_ref", "text"}]}
 CREATE FUNCTION finish_turn(turn_key text, held_token text, result jsonb) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -391,6 +399,10 @@ BEGIN
             || CASE WHEN answered THEN '{}' ELSE jsonb_build_object('reason', result ->> 'failure') END);
     END IF;
 
+    IF (result ->> 'blocked')::boolean THEN
+        UPDATE conversations c SET blocked_at = now()
+        WHERE c.workspace_id = turn.workspace_id AND c.conversation_id = turn.conversation_id;
+    END IF;
     UPDATE sessions s
     SET snapshot = coalesce(result -> 'snapshot', s.snapshot), last_turn_at = now(),
         closed_at = CASE WHEN (result ->> 'end_session')::boolean THEN now() END,
@@ -501,18 +513,27 @@ END $$;
 
 -- Sends whose holder is gone. Where the platform shows a repeat once, or the workspace prefers a doubled message to a
 -- missing one, they are due again; otherwise they stay `unknown` for a person to decide.
-CREATE FUNCTION reap_outbound(idempotent_kinds text[]) RETURNS TABLE (workspace_id text, conversation_id text, state text)
+CREATE FUNCTION reap_outbound(idempotent_kinds text[])
+    RETURNS TABLE (workspace_id text, conversation_id text, state text)
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    UPDATE outbound_messages o
-    SET state = CASE WHEN a.kind = ANY (idempotent_kinds) OR a.settings ->> 'unknown_sends' IS DISTINCT FROM 'hold'
-                     THEN 'pending' ELSE 'unknown' END,
-        ambiguous = o.ambiguous + CASE WHEN a.kind = ANY (idempotent_kinds) THEN 0 ELSE 1 END,
-        cause = 'the process that was sending it ended', token = '', lease_until = NULL, due_at = now()
-    FROM channel_accounts a
-    WHERE o.state = 'sending' AND o.lease_until < now()
-        AND a.workspace_id = o.workspace_id AND a.account_id = o.account_id
-    RETURNING o.workspace_id, o.conversation_id, o.state;
+    WITH reaped AS (
+        UPDATE outbound_messages o
+        SET state = CASE WHEN a.kind = ANY (idempotent_kinds) OR a.settings ->> 'unknown_sends' IS DISTINCT FROM 'hold'
+                         THEN 'pending' ELSE 'unknown' END,
+            ambiguous = o.ambiguous + CASE WHEN a.kind = ANY (idempotent_kinds) THEN 0 ELSE 1 END,
+            cause = 'the process that was sending it ended', token = '', lease_until = NULL, due_at = now()
+        FROM channel_accounts a
+        WHERE o.state = 'sending' AND o.lease_until < now()
+            AND a.workspace_id = o.workspace_id AND a.account_id = o.account_id
+        RETURNING o.*
+    ), told AS (
+        SELECT publish_event(r.workspace_id, 'chat.response.failed', jsonb_build_object('message_id', r.message_id,
+            'outbound_id', r.outbound_id, 'conversation_id', r.conversation_id, 'account_id', r.account_id,
+            'reason', r.cause, 'state', r.state))
+        FROM reaped r WHERE r.state = 'unknown'
+    )
+    SELECT r.workspace_id, r.conversation_id, r.state FROM reaped r WHERE (SELECT count(*) FROM told) >= 0;
 END;
 
 -- Conversations with something due to send, oldest first.

@@ -1,0 +1,111 @@
+"""Which steps a turn takes, by what the user sent."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+from kernel.types import Citation, InboundMessage, Json, Reply
+from pipeline.machine import State, Step, Tools
+from pipeline.turns import Turn
+
+WELCOME = (
+    "Hello! Ask me anything about what this workspace knows, and I will answer with my sources.\n\n"
+    "/new starts a fresh conversation, /help shows what I can do."
+)
+HELP = (
+    "**What I can do**\n\n- Answer questions from the workspace's documents, and name my sources\n"
+    "- Keep the thread: follow-up questions work\n\n**Commands**\n\n- /new starts a fresh conversation\n"
+    "- /help shows this text"
+)
+FRESH = "A fresh start. What would you like to know?"
+UNREADABLE = "I can't read {kind} yet. Please write your question as text, and I will gladly help."
+FAILED = "Sorry, something went wrong on my side and I could not answer that. Please try again in a moment."
+
+_KINDS = {
+    "voice": "voice messages",
+    "photo": "pictures",
+    "video": "videos",
+    "sticker": "stickers",
+    "location": "places",
+}
+
+
+def steps_for(turn: Turn, *, echo: bool = False) -> Sequence[Step]:
+    """The route of a turn. `echo` is an account's connectivity test: it repeats what it hears."""
+    if turn.updates[0].kind in ("command", "unsupported"):
+        return (Step("compose", _canned, recorded=False),)
+    if echo:
+        return (Step("compose", _echo, recorded=False),)
+    return (
+        Step("contextualise", _contextualise, recorded=False),
+        Step("retrieve", _retrieve),
+        Step("answer", _answer),
+        Step("compose", _compose, recorded=False),
+    )
+
+
+def silent(turn: Turn) -> bool:
+    """Whether this turn changes records only and says nothing (an edit, a block, a chat that moved)."""
+    return turn.updates[0].kind in ("edit", "blocked", "unblocked", "migrated")
+
+
+def ends_session(turn: Turn) -> bool:
+    return turn.updates[0].kind == "command" and turn.updates[0].command in ("new", "start") and bool(turn.history)
+
+
+def question(updates: Sequence[InboundMessage]) -> str:
+    """Messages sent in a burst, read as one."""
+    return "\n".join(update.text for update in updates if update.text)
+
+
+def reply_of(composed: Json) -> Reply:
+    return Reply(composed["text"], [Citation(**citation) for citation in composed.get("citations", [])])
+
+
+async def _canned(state: State, tools: Tools) -> Json:
+    first = state.turn.updates[0]
+    if first.kind == "unsupported":
+        text = UNREADABLE.format(kind=_KINDS.get(first.detail, f"messages of this kind ({first.detail or 'unknown'})"))
+    else:
+        known = {"start": WELCOME, "help": HELP, "new": FRESH}
+        text = known.get(first.command, f"I don't know the command /{first.command}.\n\n{HELP}")
+    return {"text": text}
+
+
+async def _echo(state: State, tools: Tools) -> Json:
+    return {"text": question(state.turn.updates)}
+
+
+async def _contextualise(state: State, tools: Tools) -> Json:
+    """The question and the history that retrieval weighs in (`pipeline.knowledge.search_plan`)."""
+    return {"question": question(state.turn.updates), "history": list(state.turn.history)}
+
+
+async def _retrieve(state: State, tools: Tools) -> Json:
+    asked = state.results["contextualise"]
+    started = time.perf_counter()
+    hits = await tools.search(state.turn.workspace_id, asked["question"], asked["history"], tools.top_k)
+    return {"hits": hits, "took_ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+async def _answer(state: State, tools: Tools) -> Json:
+    asked = state.results["contextualise"]
+    started = time.perf_counter()
+    answer = await tools.answer(asked["question"], asked["history"], state.results["retrieve"]["hits"], state.emit)
+    return {**answer, "took_ms": round((time.perf_counter() - started) * 1000, 1)}
+
+
+async def _compose(state: State, tools: Tools) -> Json:
+    answer = state.results["answer"]
+    return {
+        "text": answer["text"],
+        "citations": answer["citations"],
+        "retrieval": {
+            "hits": state.results["retrieve"]["hits"],
+            "score": answer["score"],
+            "grounded": answer["grounded"],
+            "model": answer["model"],
+            "fallback_used": answer.get("fallback_used", False),
+        },
+    }

@@ -1,0 +1,237 @@
+"""The door to turns and inbound updates. Every function is one statement over a batch; the database fences by token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from kernel.db import Connection
+from kernel.ids import new_id
+from kernel.types import InboundMessage, Json
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A conversation as the platform names it: the unit of ordering."""
+
+    account_id: str
+    conversation_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """`update_id` is None when this update had been accepted before."""
+
+    update_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """An update on its way into the inbox. Without `message` it is poison, set aside with its `cause`."""
+
+    account_id: str
+    external_id: str
+    payload: bytes
+    message: InboundMessage | None
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn as its holder works on it. `history` is earlier messages of the session, oldest first."""
+
+    workspace_id: str
+    turn_id: str
+    token: str
+    attempt: int
+    account_id: str
+    conversation_id: str
+    conversation_key: str
+    session_id: str
+    user_id: str
+    address: Json
+    private: bool
+    exhausted: bool
+    updates: Sequence[InboundMessage]
+    message_ids: Sequence[str]
+    history: Sequence[Json]
+
+    @property
+    def place(self) -> Place:
+        return Place(self.account_id, self.conversation_key)
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """Somebody holds the conversation and will look again before letting go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What a turn came to. `answer` None means that nothing is said. `units` are rendered platform messages."""
+
+    status: str = "done"
+    failure: str = ""
+    answer: Json | None = None
+    units: Sequence[Json] = ()
+    snapshot: Json | None = None
+    metrics: Json = field(default_factory=dict)
+    end_session: bool = False
+    blocked: bool = False
+    edits: Sequence[Json] = ()
+
+    def to_json(self) -> Json:
+        body: Json = {
+            "status": self.status,
+            "failure": self.failure,
+            "answer": self.answer,
+            "units": list(self.units),
+            "metrics": self.metrics,
+            "end_session": self.end_session,
+            "blocked": self.blocked,
+            "edits": list(self.edits),
+        }
+        return body if self.snapshot is None else {**body, "snapshot": self.snapshot}
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """`message_id` is the reply's, None when nothing was said; `more` tells that further updates wait."""
+
+    message_id: str | None
+    more: bool
+
+
+async def accept_many(conn: Connection, arrivals: Sequence[Arrival]) -> list[Accepted]:
+    """Stores updates once each, all or nothing, in the order given."""
+    rows = await conn.fetch(
+        "SELECT ordinal, update_id FROM accept_updates($1, $2, $3, $4, $5, $6, $7, $8)",
+        [a.account_id for a in arrivals],
+        [a.external_id for a in arrivals],
+        [a.message.conversation_key if a.message else "" for a in arrivals],
+        [a.message.kind if a.message else "" for a in arrivals],
+        [a.message.to_json() if a.message else None for a in arrivals],
+        [a.payload for a in arrivals],
+        ["pending" if a.message else "dead" for a in arrivals],
+        [a.cause for a in arrivals],
+    )
+    new = {row["ordinal"]: row["update_id"] for row in rows}
+    return [Accepted(new.get(n)) for n in range(1, len(arrivals) + 1)]
+
+
+async def open_many(
+    conn: Connection, places: Sequence[Place], *, lease: float, tries: int, memory: int
+) -> list[Turn | Busy | None]:
+    """Opens, or takes over, the running turn of each conversation. None: nothing waits there.
+
+    `lease` in seconds; after `tries` attempts a turn comes back `exhausted`, to be finished with an apology.
+    """
+    order = sorted(range(len(places)), key=lambda n: (places[n].account_id, places[n].conversation_key))
+    rows = await conn.fetch(
+        "SELECT * FROM open_turns($1, $2, $3, $4, $5, $6) AS turn",
+        [places[n].account_id for n in order],
+        [places[n].conversation_key for n in order],
+        [new_id("tok") for _ in order],
+        lease,
+        tries,
+        memory,
+    )
+    opened: list[Turn | Busy | None] = [None] * len(places)
+    for n, row in zip(order, rows, strict=True):
+        opened[n] = _turn(row["turn"])
+    return opened
+
+
+def _turn(data: Any) -> Turn | Busy | None:
+    if data is None:
+        return None
+    if "busy" in data:
+        return Busy()
+    return Turn(**{**data, "updates": [InboundMessage.from_json(update) for update in data["updates"]]})
+
+
+async def finish_many(conn: Connection, finishing: Sequence[tuple[Turn, Result]]) -> list[Finished | None]:
+    """Writes results and replies, fenced: None where the turn was not this holder's any more."""
+    order = sorted(range(len(finishing)), key=lambda n: finishing[n][0].turn_id)
+    rows = await conn.fetch(
+        "SELECT * FROM finish_turns($1, $2, $3) AS finished",
+        [finishing[n][0].turn_id for n in order],
+        [finishing[n][0].token for n in order],
+        [finishing[n][1].to_json() for n in order],
+    )
+    done: list[Finished | None] = [None] * len(finishing)
+    for n, row in zip(order, rows, strict=True):
+        data = row["finished"]
+        done[n] = None if data is None else Finished(data["message_id"], data["more"])
+    return done
+
+
+async def renew(conn: Connection, held: Sequence[Turn], lease: float) -> set[str]:
+    """Heartbeat. Returns the ids of those turns that are still held."""
+    rows = await conn.fetch(
+        "SELECT * FROM renew_turns($1, $2, $3) AS turn_id", [t.turn_id for t in held], [t.token for t in held], lease
+    )
+    return {row["turn_id"] for row in rows}
+
+
+async def let_go(conn: Connection, held: Sequence[Turn], *, after: float, refund: bool) -> None:
+    """Ends the lease in `after` seconds. With `refund` the attempt does not count."""
+    await conn.execute(
+        "SELECT yield_turns($1, $2, $3, $4)",
+        [t.turn_id for t in held],
+        [t.token for t in held],
+        [after for _ in held],
+        refund,
+    )
+
+
+async def forgotten(conn: Connection, *, age: float, most: int) -> list[Place]:
+    """Conversations with updates older than `age` seconds, or with a turn whose lease has ended."""
+    rows = await conn.fetch("SELECT * FROM forgotten_conversations($1, $2)", age, most)
+    return [Place(row["account_id"], row["conversation_key"]) for row in rows]
+
+
+async def rekey(conn: Connection, account_id: str, old_chat: str, new_chat: str) -> int:
+    """Moves a chat's conversations to its new id. Returns how many moved."""
+    moved: int = await conn.fetchval("SELECT rekey_conversations($1, $2, $3)", account_id, old_chat, new_chat)
+    return moved
+
+
+async def list_updates(conn: Connection, status: str, limit: int, before: int | None) -> list[Json]:
+    """Updates of this workspace in one status, newest first. `before` is a seq."""
+    rows = await conn.fetch(
+        """
+        SELECT update_id, seq, account_id, external_id, conversation_key, kind, status, cause, received_at
+        FROM inbound_updates WHERE status = $1 AND ($3::bigint IS NULL OR seq < $3) ORDER BY seq DESC LIMIT $2
+        """,
+        status,
+        limit,
+        before,
+    )
+    return [dict(row) for row in rows]
+
+
+async def dead_update(conn: Connection, update_id: str) -> Json | None:
+    """The raw payload of an update that was set aside, to be parsed again."""
+    row = await conn.fetchrow(
+        "SELECT update_id, account_id, payload, message FROM inbound_updates "
+        "WHERE update_id = $1 AND status = 'dead' FOR UPDATE",
+        update_id,
+    )
+    return dict(row) if row else None
+
+
+async def revive(conn: Connection, update_id: str, message: InboundMessage) -> None:
+    """Puts an update that was set aside back into the inbox."""
+    await conn.execute(
+        """
+        UPDATE inbound_updates
+        SET status = 'pending', turn_id = NULL, cause = '', message = $2, kind = $3, conversation_key = $4
+        WHERE update_id = $1 AND status = 'dead'
+        """,
+        update_id,
+        message.to_json(),
+        message.kind,
+        message.conversation_key,
+    )
