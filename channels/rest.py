@@ -1,0 +1,31 @@
+"""The REST channel: the reader fetches replies by id, so there is nothing to deliver and nothing to get lost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from kernel.types import Account, Channel, Json, Parsed, Reply, SendOutcome, Sent, Unit
+
+
+def _verify(account: Account, headers: Mapping[str, str], body: bytes) -> bool:
+    return False  # nobody calls in from outside: the API routes speak for it, with a key
+
+
+def _parse(account: Account, update: Json) -> list[Parsed]:
+    raise ValueError("the REST channel has no inbound address")
+
+
+def _render(reply: Reply, address: Json) -> list[Unit]:
+    return [Unit({"text": reply.markdown}, reply.markdown)]
+
+
+async def _send(client: Any, address: Json, unit: Unit, plain: bool) -> SendOutcome:
+    return Sent({})
+
+
+async def _typing(client: Any, address: Json) -> None:
+    return None
+
+
+CHANNEL = Channel("rest", _verify, _parse, _render, _send, _typing, idempotent=True)

@@ -1,0 +1,182 @@
+"""Sends what we owe users: one unit at a time per conversation, many conversations at once."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+from gateway.directory import Directory
+from gateway.metrics import SENDS
+from kernel import log
+from kernel.backoff import exponential
+from kernel.batcher import Closed, NaturalBatcher
+from kernel.db import AWAY, Database, row_fault
+from kernel.types import Account, Channel, NotSent, Refused, SendOutcome, Sent, Unknown
+from pipeline import outbox, turns
+from pipeline.outbox import Disposition, Lane, Outbound
+
+_log = log.get("outbound")
+
+_LEASE = 60.0  # longer than any single platform call may take
+_GIVE_UP = 100  # tries; with the back-off below about eight hours
+
+
+def disposition(outcome: SendOutcome, sent: Outbound, *, hold: bool, rand: float) -> Disposition:
+    """What to write down after a send. Pure.
+
+    A refusal because of the formatting is tried once more as plain text; any other refusal is final. An unknown
+    outcome is tried again unless the account's policy is to hold it for a person.
+    """
+    wait = exponential(sent.attempts, base=1, cap=300, rand=rand)
+    match outcome:
+        case Sent(receipt):
+            return Disposition("sent", receipt=receipt)
+        case NotSent(reason, retry_after):
+            if sent.attempts >= _GIVE_UP:
+                return Disposition("failed", cause=f"gave up after {sent.attempts} tries: {reason}")
+            return Disposition("pending", cause=reason, delay=wait if retry_after is None else retry_after + rand)
+        case Refused(moved_to=moved_to, reason=reason) if moved_to and sent.attempts < 10:
+            return Disposition("pending", cause=reason)
+        case Refused(plainer=True, reason=reason) if not sent.use_plain:
+            return Disposition("pending", cause=reason, plain=True)
+        case Refused(code, reason):
+            return Disposition("failed", cause=f"{code}: {reason}")
+        case Unknown(reason):
+            again = not hold and sent.attempts < _GIVE_UP
+            return Disposition("pending" if again else "unknown", cause=reason, delay=wait, ambiguous=True)
+
+
+class Sender:
+    """`wake(lane)` may be called for nothing and never blocks."""
+
+    def __init__(
+        self, database: Database, directory: Directory, channels: dict[str, Channel], *, lease: float = _LEASE
+    ) -> None:
+        self._database = database
+        self._directory = directory
+        self._channels = channels
+        self._lease = lease
+        self._lanes: dict[Lane, asyncio.Task[None]] = {}
+        self._dirty: set[Lane] = set()
+        self._paused: dict[str, float] = {}
+        self._slowed: dict[str, tuple[float, Lane]] = {}
+        self._stopping = False
+        self._claims: NaturalBatcher[Lane, Outbound | None] = NaturalBatcher(self._claim, splits=row_fault)
+        self._records: NaturalBatcher[tuple[Outbound, Disposition], bool | None] = NaturalBatcher(
+            self._record, splits=row_fault
+        )
+
+    def wake(self, lane: Lane) -> None:
+        if self._stopping:
+            return
+        if lane in self._lanes:
+            self._dirty.add(lane)
+        else:
+            self._lanes[lane] = asyncio.create_task(self._drive(lane))
+
+    async def stop(self, patience: float) -> None:
+        """No new sends; those under way finish and are recorded."""
+        self._stopping = True
+        lanes = list(self._lanes.values())
+        if lanes:
+            await asyncio.wait(lanes, timeout=patience)
+        for lane in list(self._lanes.values()):
+            lane.cancel()
+        await asyncio.gather(*self._lanes.values(), return_exceptions=True)
+        await self._claims.close()
+        await self._records.close()
+
+    async def sweep(self, *, age: float, most: int = 500) -> None:
+        """Finds sends whose wake-up or whose holder was lost."""
+        idempotent = [kind for kind, channel in self._channels.items() if channel.idempotent]
+        async with self._database.anywhere() as conn:
+            reaped = await outbox.reap(conn, idempotent)
+            waiting = await outbox.due(conn, age=age, most=most)
+        for lane, state in reaped:
+            _log.warning("outbound.reaped", conversation=lane.conversation_id, state=state)
+            self.wake(lane)
+        for lane in waiting:
+            self.wake(lane)
+
+    async def _drive(self, lane: Lane) -> None:
+        try:
+            while not self._stopping:
+                self._dirty.discard(lane)
+                more = await self._one(lane)
+                if not more and lane not in self._dirty:
+                    return
+        except Closed:
+            return
+        except AWAY as error:
+            _log.warning("outbound.database_away", error=str(error))
+        except Exception:
+            _log.exception("outbound.lane_failed", conversation=lane.conversation_id)
+        finally:
+            del self._lanes[lane]
+            self._dirty.discard(lane)
+
+    async def _one(self, lane: Lane) -> bool:
+        """Sends one unit. Returns whether the next may follow at once."""
+        sent = await self._claims.submit(lane)
+        if sent is None:
+            return False
+        account = await self._directory.account(sent.account_id)
+        outcome = await self._send(account, sent)
+        hold = account is not None and account.settings.get("unknown_sends") == "hold"
+        verdict = disposition(outcome, sent, hold=hold, rand=random.random())
+        SENDS.labels(account.kind if account else "gone", type(outcome).__name__.lower()).inc()
+        if account and isinstance(outcome, Refused) and outcome.moved_to:
+            await self._move(account, sent, outcome.moved_to)
+        more = await self._write(sent, verdict)
+        if verdict.state == "pending":
+            if verdict.delay <= 0:
+                return True
+            asyncio.get_running_loop().call_later(verdict.delay, self.wake, lane)
+            return False
+        return bool(more)
+
+    async def _send(self, account: Account | None, sent: Outbound) -> SendOutcome:
+        if account is None:
+            return Refused("disconnected", "the channel account is disconnected")
+        pause = self._paused.get(account.account_id, 0.0) - time.monotonic()
+        if pause > 0:
+            return NotSent("the bot is paused by the platform", retry_after=pause, scope="bot")
+        client = await self._directory.client(account)
+        outcome = await self._channels[account.kind].send(client, sent.address, sent.unit, sent.use_plain)
+        if isinstance(outcome, NotSent) and outcome.retry_after is not None:
+            self._slow_down(account.account_id, sent.lane, outcome)
+        return outcome
+
+    def _slow_down(self, account_id: str, lane: Lane, outcome: NotSent) -> None:
+        """One chat being told to wait holds that chat; a second chat in the same breath means the whole bot."""
+        assert outcome.retry_after is not None
+        now = time.monotonic()
+        until, other = self._slowed.get(account_id, (0.0, lane))
+        if outcome.scope == "bot" or (until > now and other != lane):
+            self._paused[account_id] = max(self._paused.get(account_id, 0.0), now + outcome.retry_after)
+        self._slowed[account_id] = (now + outcome.retry_after, lane)
+
+    async def _move(self, account: Account, sent: Outbound, chat: str) -> None:
+        async with self._database.anywhere() as conn:
+            await turns.rekey(conn, account.account_id, str(sent.address["chat_id"]), chat)
+
+    async def _write(self, sent: Outbound, verdict: Disposition) -> bool | None:
+        """Records while the lease can last: an outcome that is known must not turn into an unknown one."""
+        deadline = time.monotonic() + self._lease
+        while True:
+            try:
+                return await self._records.submit((sent, verdict))
+            except AWAY:
+                if time.monotonic() > deadline:
+                    raise
+                await asyncio.sleep(0.2)
+
+    async def _claim(self, lanes: Sequence[Lane]) -> list[Outbound | None]:
+        async with self._database.anywhere() as conn:
+            return await outbox.claim_many(conn, lanes, self._lease)
+
+    async def _record(self, sends: Sequence[tuple[Outbound, Disposition]]) -> list[bool | None]:
+        async with self._database.anywhere() as conn:
+            return await outbox.record_many(conn, sends)
