@@ -16,7 +16,7 @@ import re
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +76,12 @@ def claim(data_dir: Path) -> Iterator[Place]:
             place = _take(path, held)
         except OSError as error:
             raise StoreError(f"cannot use the data directory {path}: {error.strerror}: {error.filename}") from error
-        yield place
+        try:
+            yield place
+        finally:
+            if place.sockets.parent != path:
+                with suppress(OSError):  # not empty: a store was killed; the next start uses it again
+                    place.sockets.rmdir()
 
 
 def _take(path: Path, held: ExitStack) -> Place:

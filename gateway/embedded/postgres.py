@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import asyncpg
 
-from gateway.embedded.orphans import evict, working_in
+from gateway.embedded.orphans import evict
 from gateway.embedded.place import Place, Store
 from gateway.embedded.programs import postgres_bin
 from gateway.embedded.sysuser import StoreError
@@ -77,7 +77,7 @@ def _url(sockets: Path, database: str) -> str:
 
 
 def _prepare(place: Place, programs: Path, data: Path) -> None:
-    """A whole cluster that nobody else runs; before every start."""
+    """A whole cluster that nobody else runs, before every start."""
     evict(data, "postgres", _EVICT)
     if not data.exists():
         _initdb(place, programs, data)
@@ -86,9 +86,10 @@ def _prepare(place: Place, programs: Path, data: Path) -> None:
         raise StoreError(f"{data} is not a Postgres cluster: move it away, or choose another --data-dir")
     if (found := version.read_text().strip()) != _VERSION:
         raise StoreError(f"{data} was written by Postgres {found}, this is {_VERSION}: dump it with that one first")
-    if not working_in(data, "postgres"):
-        # its number may belong to a stranger by now (a reboot, a new container), and Postgres would believe it
-        (data / "postmaster.pid").unlink(missing_ok=True)
+    # what a crash left behind names a process that is gone, a zombie or a stranger by now; Postgres would believe it
+    socket = place.sockets / f".s.PGSQL.{_PORT}"
+    for stale in (data / "postmaster.pid", socket, socket.with_name(f"{socket.name}.lock")):
+        stale.unlink(missing_ok=True)
 
 
 def _initdb(place: Place, programs: Path, data: Path) -> None:
