@@ -85,6 +85,9 @@ class Settings:
     max_concurrent_requests: int = _setting(
         "MAX_CONCURRENT_REQUESTS", 100, "API requests handled at once; more get 503", _between(int, 1, 100_000)
     )
+    turn_lease_seconds: float = _setting(
+        "TURN_LEASE_SECONDS", 15.0, "A silent process loses its turns after this long", _between(float, 1, 600)
+    )
     embedding_batch_size: int = _setting("EMBEDDING_BATCH_SIZE", 32, "Texts encoded together", _between(int, 1, 1024))
     cache_ttl_seconds: int = _setting(
         "CACHE_TTL_SECONDS", 3600, "How long a turn's recorded steps stay in Redis", _between(int, 60, 604_800)

@@ -1,0 +1,128 @@
+"""Where a process is put together: the same parts for the server, the workers and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from arq.connections import ArqRedis
+from pipeline.answering.build import build_answer
+from pipeline.knowledge.retrieval import Retriever
+
+from channels import rest, telegram
+from gateway.directory import Directory
+from gateway.hub import Hub
+from gateway.intake import Intake
+from gateway.outbound import Sender
+from gateway.runner import Limits, TurnRunner
+from gateway.sweep import sweep
+from kernel import log
+from kernel.db import Database
+from kernel.errors import ConfigError
+from kernel.queue import open_redis
+from kernel.ratelimit import RateLimiter
+from kernel.secrets import KeyRing
+from kernel.settings import Settings
+from kernel.types import Account, Channel
+from pipeline.embedding.batcher import BatchingEmbedder, open_embedder
+from pipeline.embedding.lazy import LazyEmbedder
+from pipeline.machine import Tools
+from pipeline.steps import RedisSteps
+
+_log = log.get("services")
+
+CHANNELS: dict[str, Channel] = {"telegram": telegram.CHANNEL, "rest": rest.CHANNEL}
+_PATIENCE = 20.0  # seconds that a graceful stop gives to turns under way
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every process needs: settings, stores, keys."""
+
+    settings: Settings
+    database: Database
+    redis: ArqRedis
+    ring: KeyRing
+    limiter: RateLimiter
+    embedder: LazyEmbedder
+    retriever: Retriever
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a gateway holds besides the ground: the journey of a message, hop by hop."""
+
+    ground: Ground
+    directory: Directory
+    hub: Hub
+    intake: Intake
+    runner: TurnRunner
+    sender: Sender
+
+
+def check(settings: Settings) -> KeyRing:
+    """Refuses to start on missing or weak settings. Raises ConfigError."""
+    for name, value in (("DATABASE_URL", settings.database_url), ("REDIS_URL", settings.redis_url)):
+        if not value:
+            raise ConfigError(f"{name} is not set. `parley up` starts a store of its own.")
+    return KeyRing.parse(settings.secret_keys)
+
+
+@asynccontextmanager
+async def open_ground(settings: Settings, *, name: str, pool: int = 10) -> AsyncIterator[Ground]:
+    """Connects to the stores. Raises ConfigError. Redis may be away; the database may not."""
+    ring = check(settings)
+    async with AsyncExitStack() as stack:
+        database = await Database.connect(settings.database_url, size=pool, name=name)
+        stack.push_async_callback(database.close)
+        redis = open_redis(settings.redis_url)
+        stack.push_async_callback(redis.aclose)
+        embedder = lazy_embedder(settings)
+        stack.push_async_callback(embedder.close)
+        yield Ground(settings, database, redis, ring, RateLimiter(redis), embedder, Retriever(database, embedder))
+
+
+@asynccontextmanager
+async def open_services(ground: Ground, limits: Limits | None = None) -> AsyncIterator[Services]:
+    """Puts a gateway together, sweeps included, and takes it apart gracefully: nothing new, then finish, then close."""
+    settings = ground.settings
+    directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account))
+    hub = Hub()
+    sender = Sender(ground.database, directory, CHANNELS)
+    answer = build_answer(settings, ground.embedder)
+    tools = Tools(
+        ground.retriever.search, answer, RedisSteps(ground.redis, settings.cache_ttl_seconds), settings.rag_top_k
+    )
+    limits = limits or Limits(lease=settings.turn_lease_seconds, memory=settings.rag_memory_messages)
+    runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender.wake, limits)
+    intake = Intake(ground.database, directory, CHANNELS, runner.wake)
+    sweeping = asyncio.create_task(sweep(runner, sender, ground.database))
+    try:
+        yield Services(ground, directory, hub, intake, runner, sender)
+    finally:
+        sweeping.cancel()
+        await intake.close()
+        await runner.stop(_PATIENCE)
+        await sender.stop(_PATIENCE / 4)
+        await asyncio.gather(sweeping, return_exceptions=True)
+        await answer.close()
+        await directory.close()
+
+
+def lazy_embedder(settings: Settings) -> LazyEmbedder:
+    def load() -> BatchingEmbedder:
+        return open_embedder(
+            settings.rag_embedding_model, settings.data_dir / "models", batch_size=settings.embedding_batch_size
+        )
+
+    return LazyEmbedder(settings.rag_embedding_model, load)
+
+
+def open_client(settings: Settings, account: Account) -> Any:
+    """A client for one bot; None for channels without a platform behind them."""
+    if account.kind == "telegram":
+        return telegram.open_client(account, settings.telegram_api_base_url)
+    return None
