@@ -1,0 +1,123 @@
+"""Real stores for every test that needs them: one embedded Postgres and one Redis for the whole run."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+import pytest
+from arq.connections import ArqRedis
+
+from gateway.embedded.place import claim
+from gateway.embedded.postgres import embedded_postgres
+from gateway.embedded.redis import embedded_redis
+from gateway.services import Ground, open_ground
+from gateway.supervisor import Supervisor
+from kernel.db import Database
+from kernel.ids import new_id
+from kernel.migrate import migrate
+from kernel.queue import open_redis
+from kernel.secrets import KeyRing, generate_ring
+from kernel.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Where this run's stores listen; `admin_url` is the superuser's."""
+
+    admin_url: str
+    app_url: str
+    redis_url: str
+    pids: Callable[[], dict[str, int]]
+
+
+@pytest.fixture(scope="session")
+async def stores() -> AsyncIterator[Stores]:
+    folder = Path(tempfile.mkdtemp(prefix="parley-test-"))
+    folder.chmod(0o711)
+    try:
+        with claim(folder / "data") as place:
+            postgres, redis = embedded_postgres(place), embedded_redis(place)
+            async with Supervisor(lambda _: None) as supervisor:
+                await supervisor.start(postgres.child, redis.child)
+                app_url = postgres.url.replace("//postgres@", "//parley:test@")
+                await migrate(postgres.url, app_url)
+                yield Stores(postgres.url, app_url, redis.url, supervisor.pids)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Where models are kept between runs, so that only the first run builds the graph."""
+    folder = Path(tempfile.gettempdir()) / "parley-test-models"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def settings(stores: Stores, data_dir: Path) -> Settings:
+    return Settings.read(
+        {
+            "DATABASE_URL": stores.app_url,
+            "DATABASE_ADMIN_URL": stores.admin_url,
+            "REDIS_URL": stores.redis_url,
+            "PARLEY_SECRET_KEYS": generate_ring(),
+            "PARLEY_DATA_DIR": str(data_dir),
+            "PARLEY_PUBLIC_URL": "http://127.0.0.1:1",
+            "EGRESS_ALLOW": "127.0.0.0/8",
+            "TURN_LEASE_SECONDS": "2",
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+async def ground(settings: Settings) -> AsyncIterator[Ground]:
+    async with open_ground(settings, name="parley-test") as ground:
+        yield ground
+
+
+@pytest.fixture(scope="session")
+def database(ground: Ground) -> Database:
+    return ground.database
+
+
+@pytest.fixture(scope="session")
+def keyring(ground: Ground) -> KeyRing:
+    return ground.ring
+
+
+@pytest.fixture
+async def redis(stores: Stores) -> AsyncIterator[ArqRedis]:
+    client = open_redis(stores.redis_url)
+    yield client
+    await client.aclose()
+
+
+@pytest.fixture
+async def admin(stores: Stores) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """The superuser's connection, to look behind row security."""
+    conn = await asyncpg.connect(stores.admin_url)
+    yield conn
+    await conn.close()
+
+
+@pytest.fixture
+async def workspace_id(database: Database) -> str:
+    return await make_workspace(database)
+
+
+@pytest.fixture
+async def second_workspace(database: Database) -> str:
+    return await make_workspace(database)
+
+
+async def make_workspace(database: Database) -> str:
+    slug = new_id("w")
+    async with database.anywhere() as conn:
+        made: str = await conn.fetchval("SELECT workspace_id FROM create_workspace($1, $1, $1)", slug)
+    return made
