@@ -1,0 +1,159 @@
+"""One POST to a receiver that we do not trust: bounded in time and size, and never raising."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from types import MappingProxyType
+
+import aiohttp
+from yarl import URL
+
+from webhooks.guard import BlockedAddress, Network, guarded_connector
+
+MAX_BODY = 16_384
+_MAX_HEADERS, _MAX_HEADER = 24, 256
+_PRIVATE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
+_NONE: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one try. `status` is None when no answer came.
+
+    `error_code` is '' for a 2xx, else one of: http_status, redirect, blocked_address, invalid_url, dns_error,
+    connection_refused, connection_reset, connect_timeout, timeout, tls_error, unreachable, protocol_error,
+    unexpected_error; the sender adds secret_unreadable and interrupted. `started_at` is epoch seconds.
+    """
+
+    started_at: float
+    duration_ms: int
+    status: int | None = None
+    error_code: str = ""
+    detail: str = ""
+    headers: Mapping[str, str] = field(default=_NONE)
+    body: bytes = b""
+    truncated: bool = False
+
+    @property
+    def ok(self) -> bool:
+        return not self.error_code
+
+
+def open_session(allow: Sequence[Network] = (), *, concurrency: int = 200) -> aiohttp.ClientSession:
+    """The shared session: guarded dials, one kept connection per slot, no cookies, no inflating, no proxies."""
+    return aiohttp.ClientSession(
+        connector=guarded_connector(allow, limit=concurrency),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        trust_env=False,
+        read_bufsize=MAX_BODY,
+        headers={"User-Agent": "Parley-Webhooks/1", "Accept-Encoding": "identity"},
+    )
+
+
+def timeouts(total: float = 15.0, connect: float = 5.0) -> aiohttp.ClientTimeout:
+    """`total` covers name, dial, handshake, answer and the part of its body that we read."""
+    return aiohttp.ClientTimeout(total=total, connect=connect, ceil_threshold=1_000.0)
+
+
+async def post(
+    session: aiohttp.ClientSession,
+    url: str | URL,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout: aiohttp.ClientTimeout,
+) -> Outcome:
+    """Sends `body` and reads at most 16 KiB of the answer. Every failure is an Outcome."""
+    started_at, begun = time.time(), time.perf_counter()
+    status: int | None = None
+    try:
+        async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as response:
+            status = response.status
+            content, truncated = await _read(response)
+            return Outcome(
+                started_at,
+                _since(begun),
+                status,
+                _judge(status),
+                "",
+                _excerpt(response),
+                content,
+                truncated,
+            )
+    except Exception as error:
+        return Outcome(started_at, _since(begun), status, *classify(error))
+
+
+def _since(begun: float) -> int:
+    return round((time.perf_counter() - begun) * 1_000)
+
+
+def _judge(status: int) -> str:
+    if 200 <= status < 300:
+        return ""
+    return "redirect" if 300 <= status < 400 else "http_status"
+
+
+async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
+    """The first 16 KiB. A longer answer costs its connection, because draining it is what it is after."""
+    content = await response.content.read(MAX_BODY + 1)
+    if not response.content.at_eof():
+        parts = [content]
+        size = len(content)
+        while size <= MAX_BODY and (part := await response.content.read(MAX_BODY + 1 - size)):
+            parts.append(part)
+            size += len(part)
+        content = b"".join(parts)
+    if len(content) <= MAX_BODY:
+        return content, False
+    response.close()
+    return content[:MAX_BODY], True
+
+
+def _excerpt(response: aiohttp.ClientResponse) -> Mapping[str, str]:
+    kept = {
+        (low := name.lower()): "(hidden)" if low in _PRIVATE_HEADERS else _clean(value)
+        for name, value in islice(response.headers.items(), _MAX_HEADERS)
+    }
+    if wait := response.headers.get("retry-after"):
+        kept["retry-after"] = _clean(wait)
+    return kept
+
+
+def _clean(value: str) -> str:
+    """Bytes that are not UTF-8 arrive as surrogates, which no database takes."""
+    return value[:_MAX_HEADER] if value.isascii() else value[:_MAX_HEADER].encode("utf-8", "replace").decode()
+
+
+def classify(error: Exception) -> tuple[str, str]:
+    """The error code and a sentence for the receiver's owner; nothing about our own network."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    if isinstance(cause, BlockedAddress):
+        return "blocked_address", f"the host has an address that may not be called: {cause}"
+    for kinds, code, detail in _KINDS:
+        if isinstance(error, kinds) or isinstance(cause, kinds):
+            return code, detail
+    return "unexpected_error", type(error).__name__
+
+
+# The first match counts, so a subclass stands before its base.
+_KINDS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
+    ((aiohttp.InvalidURL, UnicodeError), "invalid_url", "the URL cannot be used"),
+    ((aiohttp.ClientConnectorDNSError,), "dns_error", "the host name does not resolve"),
+    ((aiohttp.ClientSSLError, ssl.SSLError, ssl.CertificateError), "tls_error", "no trusted TLS connection"),
+    ((aiohttp.ConnectionTimeoutError,), "connect_timeout", "no connection in time"),
+    ((TimeoutError, asyncio.TimeoutError), "timeout", "no complete answer in time"),
+    ((ConnectionRefusedError,), "connection_refused", "the receiver refuses connections"),
+    (
+        (aiohttp.ServerDisconnectedError, ConnectionResetError, BrokenPipeError, ConnectionAbortedError),
+        "connection_reset",
+        "the receiver hung up before it had answered",
+    ),
+    ((aiohttp.ClientPayloadError, aiohttp.ClientResponseError), "protocol_error", "the answer is not valid HTTP"),
+    ((OSError,), "unreachable", "the receiver cannot be reached"),
+)
