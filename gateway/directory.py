@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from channels import accounts
@@ -18,7 +19,7 @@ _MOST = 10_000
 class Directory:
     """`account(id)` answers from memory for two seconds, so a change is in force everywhere soon after."""
 
-    def __init__(self, database: Database, ring: KeyRing, open_client: Any) -> None:
+    def __init__(self, database: Database, ring: KeyRing, open_client: Callable[[Account], Awaitable[Any]]) -> None:
         self._database = database
         self._ring = ring
         self._open_client = open_client
@@ -55,7 +56,7 @@ class Directory:
         held = self._clients.get(account.account_id)
         if held and held[0] == stamp:
             return held[1]
-        client = self._open_client(account)
+        client = await self._open_client(account)
         self._clients[account.account_id] = (stamp, client)
         if held and held[1] is not None:
             await held[1].close()

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from arq.connections import ArqRedis
-from pipeline.answering.build import build_answer
-from pipeline.knowledge.retrieval import Retriever
 
 from channels import rest, telegram
 from gateway.directory import Directory
@@ -29,6 +27,7 @@ from kernel.settings import Settings
 from kernel.types import Account, Channel
 from pipeline.embedding.batcher import BatchingEmbedder, open_embedder
 from pipeline.embedding.lazy import LazyEmbedder
+from pipeline.knowledge.retrieval import Retriever
 from pipeline.machine import Tools
 from pipeline.steps import RedisSteps
 
@@ -89,9 +88,12 @@ async def open_ground(settings: Settings, *, name: str, pool: int = 10) -> Async
 async def open_services(ground: Ground, limits: Limits | None = None) -> AsyncIterator[Services]:
     """Puts a gateway together, sweeps included, and takes it apart gracefully: nothing new, then finish, then close."""
     settings = ground.settings
-    directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account))
+    sessions = telegram.open_sessions()
+    directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account, sessions))
     hub = Hub()
     sender = Sender(ground.database, directory, CHANNELS)
+    from pipeline.answering.build import build_answer  # brings a model's SDK along: not for every process
+
     answer = build_answer(settings, ground.embedder)
     tools = Tools(
         ground.retriever.search, answer, RedisSteps(ground.redis, settings.cache_ttl_seconds), settings.rag_top_k
@@ -110,6 +112,7 @@ async def open_services(ground: Ground, limits: Limits | None = None) -> AsyncIt
         await asyncio.gather(sweeping, return_exceptions=True)
         await answer.close()
         await directory.close()
+        await sessions.close()
 
 
 def lazy_embedder(settings: Settings) -> LazyEmbedder:
@@ -121,8 +124,10 @@ def lazy_embedder(settings: Settings) -> LazyEmbedder:
     return LazyEmbedder(settings.rag_embedding_model, load)
 
 
-def open_client(settings: Settings, account: Account) -> Any:
+async def open_client(settings: Settings, account: Account, sessions: telegram.Sessions) -> Any:
     """A client for one bot; None for channels without a platform behind them."""
-    if account.kind == "telegram":
-        return telegram.open_client(account, settings.telegram_api_base_url)
-    return None
+    if account.kind != "telegram":
+        return None
+    client = telegram.open_client(account, settings.telegram_api_base_url, sessions)
+    await client.start()
+    return client
