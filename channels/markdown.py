@@ -16,7 +16,7 @@ from typing import Literal
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-NESTING = 60  # blocks nested deeper than this would be dropped by the parser; such a text is shown as it is
+NESTING = 32  # blocks nested deeper than this would be dropped by the parser; such a text is shown as it is
 _PLAIN = re.compile(r"[^\W\d_][^\W_]*(?:[ ,.;:?'\"()%/-]{1,2}[^\W_]+)*[.!?:]{0,3}")
 
 

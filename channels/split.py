@@ -35,20 +35,20 @@ def cut(text: str, start: int, budget: int, *, prose: bool = True) -> int:
     return _last_space(text, start, hard) or _last_boundary(text, start, hard)
 
 
-def is_boundary(text: str, index: int) -> bool:
-    """False when a cut before `index` would part what readers see as one character.
+def is_boundary(text: str, index: int, start: int = 0) -> bool:
+    """False when a cut before `index` would part what readers see as one character; `start` is a boundary.
 
     A compact reading of Unicode's grapheme clusters (UAX 29): marks, joiners, selectors, skin tones, flags, Hangul
     and CR LF.
     """
-    if index <= 0 or index >= len(text):
+    if index <= start or index >= len(text):
         return True
     before, after = text[index - 1], text[index]
     if before == "\u200d" or _extends(after) or (before == "\r" and after == "\n"):
         return False
     if _is_flag_letter(before) and _is_flag_letter(after):
         run = index
-        while run > 0 and index - run < _LONGEST_CLUSTER and _is_flag_letter(text[run - 1]):
+        while run > start and _is_flag_letter(text[run - 1]):
             run -= 1
         return (index - run) % 2 == 0
     return True
@@ -81,7 +81,7 @@ def _last_space(text: str, start: int, end: int) -> int:
 
 def _last_boundary(text: str, start: int, end: int) -> int:
     for index in range(end, max(start, end - _LONGEST_CLUSTER), -1):
-        if is_boundary(text, index):
+        if is_boundary(text, index, start):
             return index
     return end
 

@@ -61,8 +61,7 @@ class _Open:
     visible: int = 0
     raw: int = 0
 
-    def add(self, piece: Piece) -> None:
-        visible, raw = _weight(piece)
+    def add(self, piece: Piece, visible: int, raw: int) -> None:
         self.visible += visible + len(piece.gap)
         self.raw += raw + len(piece.gap)
         self.pieces.append(piece)
@@ -95,15 +94,15 @@ def _messages(pieces: Sequence[Piece]) -> Iterator[list[Piece]]:
             yield message.pieces[: len(message.pieces) - len(carried)]
             message = _Open()
             for heading in carried:
-                message.add(heading)
+                message.add(heading, *_weight(heading))
         if message.takes(*weight):
-            message.add(piece)
+            message.add(piece, *weight)
             continue
         for index, part in enumerate(_parts(piece, LIMIT - message.visible - 2, RAW_LIMIT - message.raw - 2)):
             if index:
                 yield message.pieces
                 message = _Open()
-            message.add(part)
+            message.add(part, *_weight(part))
     yield message.pieces
 
 

@@ -1,0 +1,257 @@
+"""The Bot API client: python-telegram-bot's Bot over an aiohttp request class of ours.
+
+Its own HTTP client scans every pooled connection on each request and slows down as it gets busier. The calls of every
+turn (sendMessage, sendChatAction, getUpdates) go through `TelegramClient.call`, which builds no library objects; the
+rest uses the library's Bot. The bot's token is part of every address, so no address reaches a log or an exception.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote
+
+import aiohttp
+import orjson
+from telegram import Bot
+from telegram.error import NetworkError, TelegramError
+from telegram.request import BaseRequest, RequestData
+from yarl import URL
+
+from kernel.types import Account, Json
+
+CONNECT_SECONDS = 5.0
+READ_SECONDS = 15.0
+KEEP_ALIVE_SECONDS = 30.0  # below what servers allow, so that it is we who close an idle connection
+SEND_CONNECTIONS = 256
+_HEADERS = {"Content-Type": "application/json"}
+
+
+class NotConnected(NetworkError):
+    """No connection came about, so the request surely did not leave."""
+
+
+class NoAnswer(NetworkError):
+    """The request may have left, and no usable answer came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the Bot API said: its `result` when `ok`, else why not. `parameters` are its hints on what to do instead."""
+
+    status: int
+    ok: bool
+    result: Any = None
+    description: str = ""
+    parameters: Json = field(default_factory=dict)
+
+
+class ApiError(TelegramError):
+    """The Bot API refused a call that was made through the library's Bot."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.description)
+        self.answer = answer
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The HTTP sessions that all bots of a process share. Long polls keep their connections to themselves, so that
+    they cannot starve the senders."""
+
+    send: aiohttp.ClientSession
+    poll: aiohttp.ClientSession
+
+    async def close(self) -> None:
+        await self.send.close()
+        await self.poll.close()
+
+
+def open_sessions(send_connections: int = SEND_CONNECTIONS) -> Sessions:
+    """To be called on a running loop; `send_connections` bounds the calls in flight, long polls are not bounded."""
+    return Sessions(_session(send_connections), _session(0))
+
+
+def _session(limit: int) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+
+def open_client(account: Account, base_url: str, sessions: Sessions | None = None) -> TelegramClient:
+    """A client for one bot. `base_url` is the API's root, to which `/bot<token>/…` is added.
+
+    Without `sessions` the client opens its own on `start` and closes them on `close`.
+    """
+    return TelegramClient(str(account.credentials.get("token") or ""), base_url, sessions)
+
+
+class TelegramClient:
+    """One bot's door to the Bot API. Use between `start` and `close`."""
+
+    def __init__(self, token: str, base_url: str, sessions: Sessions | None = None) -> None:
+        quoted = quote(token, safe=":")  # a token that is none must not become another path
+        self._root = f"{base_url.rstrip('/')}/bot{quoted}"
+        self._files = f"{base_url.rstrip('/')}/file/bot{quoted}"
+        self._token = token
+        self._owned = sessions is None
+        self._sessions = sessions
+        self._urls: dict[str, URL] = {}
+        self._bot: Bot | None = None
+
+    async def start(self) -> None:
+        _silence_addresses()
+        if self._sessions is None:
+            self._sessions = open_sessions()
+
+    async def close(self) -> None:
+        if self._owned and self._sessions is not None:
+            await self._sessions.close()
+            self._sessions = None
+            self._bot = None
+
+    @property
+    def bot(self) -> Bot:
+        """The library's bot, for calls outside a turn. Its errors are TelegramError; `ApiError` carries the answer."""
+        if self._bot is None:
+            request = AiohttpRequest(self.sessions.send)
+            root, files = self._root, self._files
+            self._bot = Bot(self._token, lambda _: root, lambda _: files, request=request, get_updates_request=request)
+        return self._bot
+
+    @property
+    def sessions(self) -> Sessions:
+        if self._sessions is None:
+            raise RuntimeError("the client is not started")
+        return self._sessions
+
+    async def call(self, method: str, parameters: Json, read_seconds: float = READ_SECONDS) -> Answer:
+        """One Bot API call. Raises NotConnected or NoAnswer, and nothing else for what a network may do."""
+        url = self._urls.get(method)
+        if url is None:
+            url = self._urls[method] = URL(f"{self._root}/{method}", encoded=True)
+        session = self.sessions.poll if method == "getUpdates" else self.sessions.send
+        body = orjson.dumps(parameters)
+        status, payload = await exchange(session, "POST", url, body, _HEADERS, read_seconds)
+        return answer_of(status, payload)
+
+
+async def exchange(
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    body: bytes | aiohttp.FormData | None,
+    headers: dict[str, str] | None,
+    read_seconds: float,
+    connect_seconds: float = CONNECT_SECONDS,
+) -> tuple[int, bytes]:
+    """Status and body of one HTTP exchange, tried once (aiohttp repeats only idempotent methods by itself).
+
+    Raises NotConnected or NoAnswer, raised outside the handler so that no exception with the address hangs on them.
+    """
+    timeout = aiohttp.ClientTimeout(
+        total=connect_seconds + 2 * read_seconds,
+        connect=connect_seconds,
+        sock_connect=connect_seconds,
+        sock_read=read_seconds,
+    )
+    failure: NetworkError
+    try:
+        async with session.request(
+            method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
+        ) as response:
+            return response.status, await response.read()
+    except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+        failure = NotConnected(type(error).__name__)
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        failure = NoAnswer(type(error).__name__)
+    raise failure
+
+
+def answer_of(status: int, payload: bytes) -> Answer:
+    """Reads the Bot API's envelope. Raises NoAnswer when the body is not one.
+
+    Source: https://core.telegram.org/bots/api#making-requests
+    """
+    try:
+        data = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        data = None
+    if not isinstance(data, dict) or not isinstance(data.get("ok"), bool):
+        if status == 429:
+            return Answer(status, ok=False, description="Too Many Requests")
+        raise NoAnswer(f"HTTP {status} without a Bot API answer")
+    if data["ok"] and 200 <= status < 300:
+        if "result" not in data:
+            raise NoAnswer("an answer without a result")
+        return Answer(status, True, data["result"])
+    parameters, description = data.get("parameters"), data.get("description")
+    return Answer(
+        status,
+        ok=False,
+        description=description if isinstance(description, str) else f"HTTP {status}",
+        parameters=parameters if isinstance(parameters, dict) else {},
+    )
+
+
+class AiohttpRequest(BaseRequest):
+    """The library's transport over a session that somebody else opens and closes."""
+
+    __slots__ = ("_session",)
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    @property
+    def read_timeout(self) -> float | None:
+        return READ_SECONDS
+
+    async def initialize(self) -> None:
+        """Nothing to do: the session is open."""
+
+    async def shutdown(self) -> None:
+        """Nothing to do: the session belongs to the process."""
+
+    async def do_request(
+        self,
+        url: str,
+        method: str,
+        request_data: RequestData | None = None,
+        read_timeout: Any = BaseRequest.DEFAULT_NONE,
+        write_timeout: Any = BaseRequest.DEFAULT_NONE,
+        connect_timeout: Any = BaseRequest.DEFAULT_NONE,
+        pool_timeout: Any = BaseRequest.DEFAULT_NONE,
+    ) -> tuple[int, bytes]:
+        """One exchange. Raises ApiError for every refusal, so that none is told apart by its wording."""
+        body = _body(request_data)
+        headers = _HEADERS if isinstance(body, bytes) else None
+        read = read_timeout if isinstance(read_timeout, int | float) else READ_SECONDS
+        connect = connect_timeout if isinstance(connect_timeout, int | float) else CONNECT_SECONDS
+        address = URL(url, encoded=True)
+        status, payload = await exchange(self._session, method, address, body, headers, read, connect)
+        if method == "GET" and 200 <= status < 300:
+            return status, payload
+        answer = answer_of(status, payload)
+        if not answer.ok:
+            raise ApiError(answer)
+        return status, payload
+
+
+def _body(request_data: RequestData | None) -> bytes | aiohttp.FormData | None:
+    if request_data is None:
+        return None
+    if not request_data.contains_files:
+        return orjson.dumps(request_data.parameters)
+    form = aiohttp.FormData(request_data.json_parameters)
+    for name, (filename, content, mime) in request_data.multipart_data.items():
+        form.add_field(name, content, filename=filename, content_type=mime)
+    return form
+
+
+def _silence_addresses() -> None:
+    """The library logs the API's address, token and all, and every parameter at debug level: not on our watch."""
+    logging.getLogger("telegram.Bot").addFilter(_above_debug)
+
+
+def _above_debug(record: logging.LogRecord) -> bool:
+    return record.levelno > logging.DEBUG
