@@ -5,17 +5,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from simulators.telegram import snapshot
+from simulators.telegram import people, snapshot
 from simulators.telegram.api import Api
 from simulators.telegram.control import Control
 from simulators.telegram.delivery import Delivery
-from simulators.telegram.faults import Fault
+from simulators.telegram.faults import parse_fault
 from simulators.telegram.pages import add_pages
-from simulators.telegram.people import add_bot
 from simulators.telegram.state import Bot, Config, JsonObject, World
 
 WORLD = web.AppKey("world", World)
@@ -30,7 +30,7 @@ def create_app(config: Config | None = None) -> web.Application:
     if config.state_file:
         snapshot.load(world, Path(config.state_file))
     if not world.bots or (config.bot_token and config.bot_token not in world.by_token):
-        add_bot(world, config.bot_token, config.bot_username, config.bot_name)
+        people.add_bot(world, config.bot_token, config.bot_username, config.bot_name)
     app = web.Application(client_max_size=BODY_LIMIT)
     app[WORLD] = world
     closing = asyncio.Event()
@@ -100,9 +100,21 @@ class Simulator:
         """The first bot."""
         return next(iter(self.world.bots.values()))
 
-    def fault(self, kind: str, method: str = "*", **fields: float | str | None) -> int:
-        """Arm a fault; its number."""
-        return self.world.faults.add(Fault(kind, method, **fields))  # type: ignore[arg-type]
+    def say(self, user_id: int, text: str, chat_id: int | None = None, **fields: object) -> JsonObject:
+        """A user writes, to the first bot or in a group: chat_id, message_id, update_ids, message."""
+        user = people.known_user(self.world, user_id)
+        chat = people.find_chat(self.world, self.bot, user, chat_id)
+        return people.write(self.world, chat, user, {"text": text, **fields}, {})
+
+    def press(self, user_id: int, message_id: int, data: str, chat_id: int | None = None) -> str:
+        """A user presses an inline button; the callback query's id."""
+        user = people.known_user(self.world, user_id)
+        chat = people.find_chat(self.world, self.bot, user, chat_id)
+        return people.press(self.world, chat, user, message_id, data)[0]
+
+    def fault(self, kind: str, method: str = "*", **fields: Any) -> int:
+        """Arm a fault; its number. Raises ValueError for what `Fault` does not know."""
+        return self.world.faults.add(parse_fault({"kind": kind, "method": method, **fields}))
 
     def sends(self, chat_id: int | None = None) -> list[JsonObject]:
         """Every accepted operation of bots, oldest first."""
