@@ -163,10 +163,9 @@ class TurnRunner:
     async def _work(self, held: Held) -> bool:
         turn = held.turn
         self._hub.tell(turn.place, {"type": "opened", "turn_id": turn.turn_id, "message_ids": list(turn.message_ids)})
-        account = await self._directory.account(turn.account_id)
         started = time.perf_counter()
         try:
-            result = await self._result(turn, account)
+            result = await self._result(turn, await self._directory.account(turn.account_id))
         except Exception as error:
             await self._failed(turn, error)
             return False

@@ -85,19 +85,28 @@ async def open_ground(settings: Settings, *, name: str, pool: int = 10) -> Async
 
 
 @asynccontextmanager
-async def open_services(ground: Ground, limits: Limits | None = None) -> AsyncIterator[Services]:
+async def open_tools(ground: Ground) -> AsyncIterator[Tools]:
+    """What turns work with: retrieval, the model or extraction, and the record of steps."""
+    from pipeline.answering.build import build_answer  # brings a model's SDK along: not for every process
+
+    settings = ground.settings
+    answer = build_answer(settings, ground.embedder)
+    try:
+        yield Tools(
+            ground.retriever.search, answer, RedisSteps(ground.redis, settings.cache_ttl_seconds), settings.rag_top_k
+        )
+    finally:
+        await answer.close()
+
+
+@asynccontextmanager
+async def open_services(ground: Ground, tools: Tools, limits: Limits | None = None) -> AsyncIterator[Services]:
     """Puts a gateway together, sweeps included, and takes it apart gracefully: nothing new, then finish, then close."""
     settings = ground.settings
     sessions = telegram.open_sessions()
     directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account, sessions))
     hub = Hub()
     sender = Sender(ground.database, directory, CHANNELS)
-    from pipeline.answering.build import build_answer  # brings a model's SDK along: not for every process
-
-    answer = build_answer(settings, ground.embedder)
-    tools = Tools(
-        ground.retriever.search, answer, RedisSteps(ground.redis, settings.cache_ttl_seconds), settings.rag_top_k
-    )
     limits = limits or Limits(lease=settings.turn_lease_seconds, memory=settings.rag_memory_messages)
     runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender.wake, limits)
     intake = Intake(ground.database, directory, CHANNELS, runner.wake)
@@ -110,7 +119,6 @@ async def open_services(ground: Ground, limits: Limits | None = None) -> AsyncIt
         await runner.stop(_PATIENCE)
         await sender.stop(_PATIENCE / 4)
         await asyncio.gather(sweeping, return_exceptions=True)
-        await answer.close()
         await directory.close()
         await sessions.close()
 

@@ -50,13 +50,18 @@ class NaturalBatcher(Generic[T, R]):
         if len(self._running) < self._lanes:
             task = asyncio.create_task(self._run())
             self._running.add(task)
-            task.add_done_callback(self._running.discard)
         return await future
 
     async def _run(self) -> None:
-        while self._waiting:
-            batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
-            await self._settle(batch)
+        me = asyncio.current_task()
+        assert me is not None
+        try:
+            while self._waiting:
+                batch, self._waiting = self._waiting[: self._limit], self._waiting[self._limit :]
+                await self._settle(batch)
+        finally:
+            # Here and not in a callback: whoever submits after the last look at `_waiting` must find the lane free.
+            self._running.discard(me)
 
     async def _settle(self, batch: list[tuple[T, asyncio.Future[R]]]) -> None:
         live = [(item, future) for item, future in batch if not future.done()]
@@ -80,7 +85,7 @@ class NaturalBatcher(Generic[T, R]):
         """Refuses new items and waits until those already accepted are settled."""
         self._closed = True
         while self._running:
-            await asyncio.gather(*self._running)
+            await asyncio.wait(self._running)
 
 
 def _fail(future: asyncio.Future[R], error: Exception) -> None:

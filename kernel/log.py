@@ -61,4 +61,4 @@ def configure(level: str = "INFO") -> None:
 
 
 def get(name: str) -> Any:
-    return structlog.get_logger(logger=name)
+    return structlog.get_logger(part=name)
