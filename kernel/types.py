@@ -159,7 +159,6 @@ class Channel:
     render(reply, address)             pure; at least one unit, each within the platform's limits
     send(client, address, unit, plain) one platform call; never raises for what a network or platform may do
     typing(client, address)            a sign that we are thinking; failures are its own business
-    open_client(account, base_url)     a client bound to one bot; `close_client` ends it
     idempotent                         a repeated send of one unit is shown once
     """
 

@@ -256,10 +256,11 @@ BEGIN
         RETURN '{"busy": true}';
     END IF;
 
-    -- Plain texts that piled up are read together; anything else is a turn of its own, in its place in the order.
+    -- Texts of one person that piled up are read together, and so are the pictures of an album; anything else is a turn
+    -- of its own, in its place in the order.
     WITH queue AS (
         SELECT u.update_id, u.seq,
-            count(*) FILTER (WHERE u.kind <> 'text'
+            count(*) FILTER (WHERE u.kind <> first.kind
                 OR u.message #>> '{sender,external_id}' <> first.message #>> '{sender,external_id}')
                 OVER (ORDER BY u.seq) AS breaks
         FROM (SELECT * FROM inbound_updates p
@@ -269,7 +270,7 @@ BEGIN
     UPDATE inbound_updates u SET status = 'taken', turn_id = turn.turn_id
     FROM queue q
     WHERE u.workspace_id = ws AND u.update_id = q.update_id
-        AND (q.seq = first.seq OR (first.kind = 'text' AND q.breaks = 0));
+        AND (q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0));
 
     INSERT INTO messages (workspace_id, message_id, conversation_id, session_id, turn_id, user_id, role, text,
                           message_ref)
