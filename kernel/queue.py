@@ -7,24 +7,14 @@ and forgotten: it costs latency, never work.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
-from arq.connections import ArqRedis, RedisSettings
+import orjson
+from arq.connections import ArqRedis
 from redis.exceptions import RedisError
 
 from kernel import keys, log
 
 _log = log.get("queue")
-
-
-def redis_settings(url: str) -> RedisSettings:
-    """arq's own form of a Redis URL; connection attempts are short because a wake-up may fail."""
-    if urlsplit(url).scheme == "unix":
-        settings = RedisSettings(unix_socket_path=urlsplit(url).path)
-    else:
-        settings = RedisSettings.from_dsn(url)
-    settings.conn_retries, settings.conn_timeout, settings.retry_on_timeout = 1, 2, True
-    return settings
 
 
 def open_redis(url: str, *, decode: bool = False) -> ArqRedis:
@@ -33,7 +23,8 @@ def open_redis(url: str, *, decode: bool = False) -> ArqRedis:
         url, socket_connect_timeout=2, socket_timeout=5, health_check_interval=30, decode_responses=decode
     )
     pool.default_queue_name = keys.QUEUE
-    pool.job_serializer, pool.job_deserializer, pool.expires_extra_ms = None, None, 86_400_000
+    pool.job_serializer, pool.job_deserializer = orjson.dumps, orjson.loads  # arq's own choice would be pickle
+    pool.expires_extra_ms = 86_400_000
     return pool
 
 
