@@ -54,7 +54,7 @@ class Control:
             "truth": self.get_truth,
             "calls": self.get_calls,
             "faults": self.get_faults,
-            "files/{path:.+}": self.get_file,
+            "files/{id}": self.get_file,
         }
         for path, post in posts.items():
             app.router.add_post(f"/sim/{path}", _answering(post))
@@ -228,7 +228,7 @@ class Control:
 
     async def get_file(self, request: web.Request) -> web.StreamResponse:
         """A file for the page. Only pictures and sound are shown in place; the rest is for saving."""
-        file = self._world.paths.get(request.match_info["path"])
+        file = self._world.files.get(request.match_info["id"])
         if file is None:
             raise Refused("no such file")
         inline = file.mime in ("image/png", "image/jpeg", "image/gif", "image/webp") or file.mime.startswith("audio/")

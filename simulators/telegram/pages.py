@@ -6,8 +6,10 @@ from pathlib import Path
 from aiohttp import web
 
 HERE = Path(__file__).parent
-FILES = {"/": ("page.html", "text/html"), "/app.js": ("app.js", "text/javascript"),
-         "/render.js": ("render.js", "text/javascript"), "/style.css": ("style.css", "text/css")}  # fmt: skip
+SCRIPTS = ("app.js", "api.js", "faults.js", "render.js")
+FILES = {"/": ("page.html", "text/html"), "/style.css": ("style.css", "text/css")} | {
+    f"/{name}": (name, "text/javascript") for name in SCRIPTS
+}
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self'; "

@@ -147,7 +147,7 @@ def announce(world: World, chat: Chat, kind: str, message: JsonObject) -> list[i
     """Hand a message to the bots that may see it and to the listeners; the update ids."""
     world.changes += 1
     numbers = [world.post(bot, kind, chat, message) for bot in world.members(chat) if sees(bot, chat, message)]
-    world.hub.publish(kind, chat_id=chat.id, message=message)
+    world.hub.publish(kind, chat_id=chat.id, bot_id=min(chat.bots, default=None), message=message)
     return [number for number in numbers if number is not None]
 
 
