@@ -144,7 +144,8 @@ async def test_topics_and_privacy_in_groups(both: tuple[Simulator, Bot]) -> None
     updates = await bot.get_updates(offset=asked["update_ids"][0])
     message = updates[0].message
     assert len(updates) == 1 and message and message.is_topic_message and message.message_thread_id == topic
-    reply = await message.reply_text("this", message_thread_id=topic)
+    reply = await bot.send_message(forum.id, "this", reply_to_message_id=message.message_id)
+    assert reply.message_thread_id == topic
     sim.say(ANN, "more", forum.id, reply_to_message_id=reply.message_id)
     updates = await bot.get_updates(offset=updates[0].update_id + 1)
     assert texts(updates) == ["more"]

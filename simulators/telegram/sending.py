@@ -54,8 +54,10 @@ def _send_file(world: World, bot: Bot, params: Params, kind: str, method: str) -
 
 
 def _publish(world: World, bot: Bot, chat: Chat, params: Params, content: JsonObject, method: str) -> JsonObject:
-    topic = topic_of(chat, params)
     reply = replied_message(chat, params)
+    # A reply goes where the message it answers is, unless the bot names a topic itself.
+    thread = {k: v for k, v in (reply or {}).items() if k in ("message_thread_id", "is_topic_message")}
+    topic = topic_of(chat, params) or thread
     keyboard = inline_keyboard(params)
     obey_flood(world, bot, chat)
     message: JsonObject = {
