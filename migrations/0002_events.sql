@@ -1,5 +1,10 @@
 -- Events, the endpoints that want them, one delivery owed per pair, and every try that was made.
 --
+-- Functions that work on the queue forbid plans that read whole tables: such a plan, made and kept while a table was small,
+-- would stay in use after it had grown. And what is looked up by its key is tested for being pending or leased by the
+-- columns that say the same (lease_token, settled_at): statistics often claim that no row has that status, and the planner
+-- would then read all of the partial index for every key.
+--
 -- A delivery is claimed with a lease and a token; only the holder of the token may settle it. Its number of attempts is
 -- taken at the claim, so a worker that dies has used one up.
 
@@ -59,7 +64,9 @@ CREATE TABLE webhook_deliveries (
     settled_at timestamptz,
     PRIMARY KEY (workspace_id, delivery_id),
     UNIQUE (workspace_id, event_id, webhook_id),
-    CHECK ((status = 'leased') = (lease_token IS NOT NULL AND lease_until IS NOT NULL))
+    CHECK ((status = 'leased') = (lease_token IS NOT NULL)),
+    CHECK ((lease_token IS NULL) = (lease_until IS NULL)),
+    CHECK ((status IN ('pending', 'leased')) = (settled_at IS NULL))
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries (retry, webhook_id, due_at) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_leased ON webhook_deliveries (webhook_id, lease_until) WHERE status = 'leased';
@@ -157,7 +164,8 @@ CREATE FUNCTION claim_deliveries(
 ) RETURNS TABLE (
     workspace_id text, delivery_id text, event_id text, webhook_id text, attempt integer, url text,
     sealed_secrets bytea[], body bytea
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 BEGIN
     RETURN QUERY
@@ -171,7 +179,8 @@ BEGIN
         JOIN webhooks w ON w.webhook_id = waiting.webhook_id AND w.status = 'enabled'
         WHERE waiting.due_at <= now()
     ), runnable AS MATERIALIZED (
-        SELECT *, ceil(2.0 * (first_limit + retry_limit) / count(*) OVER ())::bigint AS share
+        SELECT *, ceil(2.0 * CASE WHEN retry THEN retry_limit ELSE first_limit END
+                       / count(*) OVER (PARTITION BY retry))::bigint AS share
         FROM due_endpoints WHERE room > 0
     ), candidates AS MATERIALIZED (
         SELECT runnable.retry, due.*
@@ -185,12 +194,12 @@ BEGIN
     ), first_tries AS MATERIALIZED (
         SELECT d.workspace_id, d.delivery_id FROM candidates c
         JOIN webhook_deliveries d USING (workspace_id, delivery_id)
-        WHERE NOT c.retry AND d.status = 'pending'
+        WHERE NOT c.retry AND d.lease_token IS NULL AND d.settled_at IS NULL
         ORDER BY c.turn, c.due_at LIMIT first_limit FOR UPDATE OF d SKIP LOCKED
     ), retries AS MATERIALIZED (
         SELECT d.workspace_id, d.delivery_id FROM candidates c
         JOIN webhook_deliveries d USING (workspace_id, delivery_id)
-        WHERE c.retry AND d.status = 'pending'
+        WHERE c.retry AND d.lease_token IS NULL AND d.settled_at IS NULL
         ORDER BY c.turn, c.due_at LIMIT retry_limit FOR UPDATE OF d SKIP LOCKED
     ), leased AS (
         UPDATE webhook_deliveries d
@@ -234,7 +243,8 @@ CREATE FUNCTION record_deliveries(
     started double precision[], durations integer[], status_codes integer[], error_codes text[], details text[],
     headers text[], responses bytea[], cuts boolean[], disable text[]
 ) RETURNS TABLE (delivery_id text)
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     applied text[];
@@ -249,8 +259,7 @@ BEGIN
         SET status = r.status, due_at = coalesce(to_timestamp(r.due), d.due_at), lease_token = NULL,
             lease_until = NULL, settled_at = CASE WHEN r.due IS NULL THEN now() END
         FROM result r
-        WHERE d.workspace_id = r.workspace AND d.delivery_id = r.delivery AND d.status = 'leased'
-            AND d.lease_token = r.token
+        WHERE d.workspace_id = r.workspace AND d.delivery_id = r.delivery AND d.lease_token = r.token
         RETURNING d.workspace_id, d.delivery_id, d.attempts, r.*
     ), logged AS (
         INSERT INTO webhook_attempts (workspace_id, delivery_id, attempt, started_at, duration_ms, status_code,
@@ -303,8 +312,7 @@ BEGIN
     UPDATE webhook_deliveries d
     SET status = 'pending', attempts = d.attempts - 1, lease_token = NULL, lease_until = NULL
     FROM unnest(workspaces, deliveries, tokens) AS r (workspace, delivery, token)
-    WHERE d.workspace_id = r.workspace AND d.delivery_id = r.delivery AND d.status = 'leased'
-        AND d.lease_token = r.token;
+    WHERE d.workspace_id = r.workspace AND d.delivery_id = r.delivery AND d.lease_token = r.token;
     GET DIAGNOSTICS released = ROW_COUNT;
     PERFORM pg_notify('parley_deliveries', '');
     RETURN released;
@@ -313,7 +321,8 @@ END $$;
 -- Takes back leases that ran out: the try may have reached the receiver, so it is logged with an unknown outcome and the
 -- delivery is due again at once, until its tries are used up. Also cancels what is owed to endpoints that are gone.
 CREATE FUNCTION sweep_deliveries(max_attempts integer) RETURNS integer
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     reaped integer;
 BEGIN
@@ -338,9 +347,9 @@ BEGIN
     GET DIAGNOSTICS reaped = ROW_COUNT;
 
     UPDATE webhook_deliveries d SET status = 'cancelled', settled_at = now()
-    FROM (SELECT DISTINCT webhook_id FROM waiting_endpoints() AS waiting
-          WHERE NOT EXISTS (SELECT FROM webhooks w WHERE w.webhook_id = waiting.webhook_id)) AS orphaned
-    WHERE d.status = 'pending' AND d.webhook_id = orphaned.webhook_id;
+    FROM waiting_endpoints() AS waiting
+    WHERE NOT EXISTS (SELECT FROM webhooks w WHERE w.webhook_id = waiting.webhook_id)
+        AND d.status = 'pending' AND d.retry = waiting.retry AND d.webhook_id = waiting.webhook_id;
     RETURN reaped;
 END $$;
 

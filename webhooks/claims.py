@@ -1,4 +1,4 @@
-"""The worker's door to deliveries: claim, record, release, sweep. All of it spans workspaces and is fenced by tokens."""
+"""The worker's door to deliveries: claim, record, release, sweep. It spans workspaces and is fenced by tokens."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import orjson
 
-from kernel.db import Database
+from kernel.db import Connection
 from webhooks.decide import Decision, Delivered, DisableEndpoint, RetryAt
 from webhooks.transport import Outcome
 
@@ -34,32 +34,28 @@ class Result(NamedTuple):
 
 
 async def claim(
-    database: Database, first_limit: int, retry_limit: int, per_endpoint: int, lease_seconds: float
+    conn: Connection, first_limit: int, retry_limit: int, per_endpoint: int, lease_seconds: float
 ) -> list[Claim]:
     """Leases up to so many due first tries and retries under one new token."""
     token = os.urandom(12).hex()
-    async with database.anywhere() as conn:
-        rows = await conn.fetch(
-            "SELECT * FROM claim_deliveries($1, $2, $3, $4, $5)",
-            first_limit,
-            retry_limit,
-            per_endpoint,
-            token,
-            lease_seconds,
-        )
-    return [
-        Claim(ws, dlv, evt, wh, n, url, tuple(sealed), body, token) for ws, dlv, evt, wh, n, url, sealed, body in rows
-    ]
+    rows = await conn.fetch(
+        "SELECT * FROM claim_deliveries($1, $2, $3, $4, $5)",
+        first_limit,
+        retry_limit,
+        per_endpoint,
+        token,
+        lease_seconds,
+    )
+    return [Claim._make((*row[:6], tuple(row[6]), row[7], token)) for row in rows]
 
 
-async def record(database: Database, results: Sequence[Result]) -> list[bool]:
+async def record(conn: Connection, results: Sequence[Result]) -> list[bool]:
     """Settles a batch in one commit. False marks a result whose lease had passed on: it changed nothing."""
     rows = [_row(result) for result in results]
-    async with database.anywhere() as conn:
-        applied = await conn.fetch(
-            "SELECT delivery_id FROM record_deliveries($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)",
-            *zip(*rows, strict=True),
-        )
+    applied = await conn.fetch(
+        "SELECT delivery_id FROM record_deliveries($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)",
+        *zip(*rows, strict=True),
+    )
     known = {row[0] for row in applied}
     return [result.claim.delivery_id in known for result in results]
 
@@ -90,27 +86,24 @@ def _status(decision: Decision) -> str:
     return "pending" if isinstance(decision, RetryAt) else "exhausted"
 
 
-async def release(database: Database, claims: Sequence[Claim]) -> int:
+async def release(conn: Connection, claims: Sequence[Claim]) -> int:
     """Hands back what was never sent. Returns how many were still ours."""
-    async with database.anywhere() as conn:
-        count: int = await conn.fetchval(
-            "SELECT release_deliveries($1, $2, $3)",
-            [claim.workspace_id for claim in claims],
-            [claim.delivery_id for claim in claims],
-            [claim.token for claim in claims],
-        )
+    count: int = await conn.fetchval(
+        "SELECT release_deliveries($1, $2, $3)",
+        [claim.workspace_id for claim in claims],
+        [claim.delivery_id for claim in claims],
+        [claim.token for claim in claims],
+    )
     return count
 
 
-async def sweep(database: Database, max_attempts: int) -> int:
+async def sweep(conn: Connection, max_attempts: int) -> int:
     """Takes back leases that ran out. Returns how many."""
-    async with database.anywhere() as conn:
-        count: int = await conn.fetchval("SELECT sweep_deliveries($1)", max_attempts)
+    count: int = await conn.fetchval("SELECT sweep_deliveries($1)", max_attempts)
     return count
 
 
-async def next_due(database: Database) -> float | None:
+async def next_due(conn: Connection) -> float | None:
     """Seconds until something can be claimed or taken back; None when nothing waits."""
-    async with database.anywhere() as conn:
-        seconds: float | None = await conn.fetchval("SELECT next_due()")
+    seconds: float | None = await conn.fetchval("SELECT next_due()")
     return seconds

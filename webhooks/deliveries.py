@@ -75,7 +75,10 @@ async def get(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
 
 
 async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
-    """Makes a delivery due now, whatever came of it; the next try takes the next number. Raises NotFound and Conflict."""
+    """Makes a delivery due now, whatever came of it; the next try takes the next number.
+
+    Raises NotFound, and Conflict while a try is under way or the endpoint takes nothing.
+    """
     found = await conn.fetchrow(
         """
         SELECT d.status, w.status AS endpoint
@@ -104,7 +107,10 @@ async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
 
 
 async def send_test(conn: Connection, workspace_id: str, webhook_id: str) -> Json:
-    """Owes a `ping` to this endpoint alone, whatever it subscribes to. Returns the delivery. Raises NotFound, Conflict."""
+    """Owes a `ping` to this endpoint alone, whatever it subscribes to. Returns the delivery.
+
+    Raises NotFound, and Conflict when the endpoint is disabled.
+    """
     status = await conn.fetchval(
         "SELECT status FROM webhooks WHERE workspace_id = $1 AND webhook_id = $2", workspace_id, webhook_id
     )

@@ -9,8 +9,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,13 +18,13 @@ import asyncpg
 import structlog
 
 from kernel.backoff import exponential
-from kernel.batcher import NaturalBatcher
-from kernel.db import AWAY, Connection, Database, row_fault
+from kernel.db import AWAY, Connection, Database
 from kernel.secrets import KeyRing, SealBroken, place
 from webhooks import claims
 from webhooks.claims import Claim, Result
 from webhooks.decide import MAX_ATTEMPTS, decide
 from webhooks.guard import Network
+from webhooks.recorder import Recorder
 from webhooks.signing import secret_key, signed_headers
 from webhooks.transport import Outcome, open_session, post, timeouts
 
@@ -87,16 +87,16 @@ class DeliveryEngine:
         self._drain_seconds = drain
         self._rand = rand
         self._keys: dict[tuple[str, tuple[bytes, ...]], list[bytes]] = {}
-        self._waiting: deque[tuple[Claim, float]] = deque()  # with the time after which a send could outlive its lease
-        self._senders: set[asyncio.Task[None]] = set()
-        self._settling: set[asyncio.Task[None]] = set()
+        self._queue = asyncio.Queue[tuple[Claim, float]]()  # with the time until which a send fits into the lease
+        self._recorder = Recorder(database, self._settled)
+        self._sending = 0
         self._held = Counter[bool]()  # claimed and not yet recorded, by "is a retry"
         self._low_water = 0
+        self._trouble = 0
         self._wake = asyncio.Event()
         self._claimed_at = self._swept_at = float("-inf")
 
         self._session: aiohttp.ClientSession
-        self._records: NaturalBatcher[Result, bool]
 
     @property
     def in_flight(self) -> int:
@@ -105,19 +105,17 @@ class DeliveryEngine:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Returns when `stop` is set and what was under way is recorded or handed back."""
-        self._records = NaturalBatcher[Result, bool](self._record, splits=row_fault)
-        listener = asyncio.create_task(self._listen())
+        recorder = asyncio.create_task(self._recorder.run())
         alarm = asyncio.create_task(self._wake_at(stop))
+        lanes = [asyncio.create_task(self._lane()) for _ in range(self._slots)]
         try:
             async with open_session(self._allow, concurrency=self._slots) as self._session:
                 await self._claim_until(stop)
-                await self._drain()
+                await self._drain(lanes)
         finally:
-            self._waiting.clear()
-            tasks = (listener, alarm, *self._senders, *self._settling)
-            for task in tasks:
+            for task in (*lanes, alarm, recorder):
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(*lanes, alarm, recorder, return_exceptions=True)
 
     async def _wake_at(self, stop: asyncio.Event) -> None:
         await stop.wait()
@@ -126,33 +124,54 @@ class DeliveryEngine:
     # Claiming
 
     async def _claim_until(self, stop: asyncio.Event) -> None:
-        trouble = 0
+        """Claims on a connection of its own, which also listens; a lost one is replaced until `stop`."""
+        while not stop.is_set():
+            try:
+                async with self._database.anywhere() as conn, self._listening(conn):
+                    await self._claim_on(conn, stop)
+            except _AWAY as error:
+                self._trouble += 1
+                log.warning("deliveries.claim_failed", error=type(error).__name__, attempt=self._trouble)
+                pause = exponential(self._trouble, base=0.1, cap=5.0, rand=self._rand())
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), pause)
+
+    @contextlib.asynccontextmanager
+    async def _listening(self, conn: Connection) -> AsyncIterator[None]:
+        def heard(*_: object) -> None:
+            self._wake.set()
+
+        conn.add_termination_listener(heard)
+        await conn.add_listener(CHANNEL, heard)
+        try:
+            yield
+        finally:
+            if not conn.is_closed():
+                conn.remove_termination_listener(heard)
+                await conn.remove_listener(CHANNEL, heard)
+
+    async def _claim_on(self, conn: Connection, stop: asyncio.Event) -> None:
         while not stop.is_set():
             self._wake.clear()
-            try:
-                pause = await self._claim_some()
-                trouble = 0
-            except _AWAY as error:
-                trouble += 1
-                pause = exponential(trouble, base=0.1, cap=5.0, rand=self._rand())
-                log.warning("deliveries.claim_failed", error=type(error).__name__, attempt=trouble)
+            pause = await self._claim_some(conn)
+            self._trouble = 0
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait() if trouble else self._wake.wait(), pause)
+                await asyncio.wait_for(self._wake.wait(), pause)
 
-    async def _claim_some(self) -> float:
+    async def _claim_some(self, conn: Connection) -> float:
         """Claims what there is room for. Returns for how long to sleep unless woken."""
-        await self._sweep()
+        await self._sweep(conn)
         first, retry = self._slots * 5 // 4 - self._held[False], self._slots // 2 - self._held[True]
         if first <= 0 and retry <= 0:
             return _POLL
         if max(first, retry) < self._slots // 4:
             await asyncio.sleep(self._claimed_at + _PACE - time.monotonic())
         self._claimed_at = time.monotonic()
-        found = await claims.claim(self._database, max(0, first), max(0, retry), self._per_endpoint, self._lease)
+        found = await claims.claim(conn, max(0, first), max(0, retry), self._per_endpoint, self._lease)
         self._take(found)
         if self.in_flight:
             return _POLL
-        due = await claims.next_due(self._database)
+        due = await claims.next_due(conn)
         return _IDLE if due is None else min(_IDLE, due or _POLL)
 
     def _take(self, found: Sequence[Claim]) -> None:
@@ -160,31 +179,30 @@ class DeliveryEngine:
         self.counts.claimed += len(found)
         for claim in found:
             self._held[claim.attempt > 1] += 1
-            self._waiting.append((claim, latest))
+            self._queue.put_nowait((claim, latest))
         self._low_water = self.in_flight - max(1, self.in_flight // 4)
-        for _ in range(min(len(self._waiting), self._slots - len(self._senders))):
-            task = asyncio.create_task(self._send_waiting())
-            self._senders.add(task)
-            task.add_done_callback(self._senders.discard)
 
-    async def _sweep(self) -> None:
+    async def _sweep(self, conn: Connection) -> None:
         if time.monotonic() - self._swept_at >= _SWEEP:
             self._swept_at = time.monotonic()
-            self.counts.reaped += await claims.sweep(self._database, MAX_ATTEMPTS)
+            self.counts.reaped += await claims.sweep(conn, MAX_ATTEMPTS)
 
     # Sending
 
-    async def _send_waiting(self) -> None:
-        while self._waiting:
-            claim, latest = self._waiting.popleft()
+    async def _lane(self) -> None:
+        """One slot: sends one delivery after the other and leaves the recording to the recorder."""
+        while True:
+            claim, latest = await self._queue.get()
             if time.monotonic() > latest:
-                self.counts.stale += 1  # frozen or stuck for so long that the lease could end during the send
+                # Frozen or stuck for so long that the lease could end during the send.
+                self.counts.stale += 1
                 self._let_go(claim)
                 continue
-            result = await self._deliver(claim)
-            task = asyncio.create_task(self._settle(result))
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+            self._sending += 1
+            try:
+                self._recorder.add(await self._deliver(claim))
+            finally:
+                self._sending -= 1
 
     async def _deliver(self, claim: Claim) -> Result:
         now = time.time()
@@ -222,84 +240,37 @@ class DeliveryEngine:
 
     # Recording
 
-    async def _settle(self, result: Result) -> None:
-        try:
-            applied = await self._records.submit(result)
-        except Exception as error:
-            # The lease runs out and the sweep notes an unknown outcome.
-            log.error("deliveries.record_failed", delivery_id=result.claim.delivery_id, error=repr(error))
-            return
-        finally:
-            self._let_go(result.claim)
-        if not applied:
+    def _settled(self, result: Result, applied: bool) -> None:
+        if applied:
+            self.counts.recorded += 1
+            self.counts.outcomes[result.outcome.error_code or "ok"] += 1
+            self.counts.decisions[type(result.decision).__name__] += 1
+        else:
             self.counts.stale += 1
-            return
-        self.counts.recorded += 1
-        self.counts.outcomes[result.outcome.error_code or "ok"] += 1
-        self.counts.decisions[type(result.decision).__name__] += 1
-
-    async def _record(self, results: Sequence[Result]) -> Sequence[bool]:
-        """Keeps at it while the database is away: the tries were made, and their leases may still hold."""
-        trouble = 0
-        while True:
-            try:
-                return await claims.record(self._database, results)
-            except AWAY:
-                trouble += 1
-                await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=self._rand()))
+        self._let_go(result.claim)
 
     def _let_go(self, claim: Claim) -> None:
         self._held[claim.attempt > 1] -= 1
         if self.in_flight <= self._low_water:
             self._wake.set()
 
-    # Waking and stopping
+    # Stopping
 
-    async def _listen(self) -> None:
-        trouble = 0
-        while True:
-            try:
-                async with self._database.anywhere() as conn:
-                    trouble = 0
-                    await self._hear(conn)
-            except _AWAY:
-                trouble += 1
-            await asyncio.sleep(exponential(max(1, trouble), base=0.1, cap=5.0, rand=self._rand()))
+    async def _drain(self, lanes: Sequence[asyncio.Task[None]]) -> None:
+        """Hands back what waits, gives the tries under way their time, cuts the rest short, and records it all."""
+        await self._hand_back()
+        deadline = time.monotonic() + self._drain_seconds
+        while self._sending and (left := deadline - time.monotonic()) > 0:
+            await asyncio.wait(lanes, timeout=min(left, 0.02))
+        for lane in lanes:
+            lane.cancel()
+        await asyncio.gather(*lanes, return_exceptions=True)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._recorder.flush(), _RECORD_LAST)
 
-    async def _hear(self, conn: Connection) -> None:
-        """Turns notifications into wake-ups until the connection is lost."""
-
-        def heard(*_: object) -> None:
-            self._wake.set()
-
-        lost = asyncio.Event()
-
-        def hung_up(_: object) -> None:
-            lost.set()
-
-        conn.add_termination_listener(hung_up)
-        await conn.add_listener(CHANNEL, heard)
-        self._wake.set()
-        try:
-            while not lost.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(lost.wait(), 15.0)
-                await conn.execute("SELECT 1", timeout=5.0)
-        finally:
-            conn.remove_termination_listener(hung_up)
-            if not conn.is_closed():
-                await conn.remove_listener(CHANNEL, heard)
-
-    async def _drain(self) -> None:
-        unsent = [claim for claim, _ in self._waiting]
-        self._waiting.clear()
+    async def _hand_back(self) -> None:
+        unsent = [self._queue.get_nowait()[0] for _ in range(self._queue.qsize())]
         if unsent:
             with contextlib.suppress(*_AWAY):
-                self.counts.released += await claims.release(self._database, unsent)
-        if self._senders:
-            await asyncio.wait(self._senders, timeout=self._drain_seconds)
-        for task in self._senders:
-            task.cancel()
-        await asyncio.gather(*self._senders, return_exceptions=True)
-        if self._settling:
-            await asyncio.wait(self._settling, timeout=_RECORD_LAST)
+                async with self._database.anywhere() as conn:
+                    self.counts.released += await claims.release(conn, unsent)

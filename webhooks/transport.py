@@ -6,9 +6,8 @@ import asyncio
 import ssl
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from itertools import islice
-from types import MappingProxyType
+from typing import NamedTuple
 
 import aiohttp
 from yarl import URL
@@ -17,12 +16,11 @@ from webhooks.guard import BlockedAddress, Network, guarded_connector
 
 MAX_BODY = 16_384
 _MAX_HEADERS, _MAX_HEADER = 24, 256
+_NONE: Mapping[str, str] = {}
 _PRIVATE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
-_NONE: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """What came of one try. `status` is None when no answer came.
 
     `error_code` is '' for a 2xx, else one of: http_status, redirect, blocked_address, invalid_url, dns_error,
@@ -35,7 +33,7 @@ class Outcome:
     status: int | None = None
     error_code: str = ""
     detail: str = ""
-    headers: Mapping[str, str] = field(default=_NONE)
+    headers: Mapping[str, str] = _NONE
     body: bytes = b""
     truncated: bool = False
 

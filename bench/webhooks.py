@@ -1,0 +1,190 @@
+"""Outbound delivery with every attempt recorded, against a bare aiohttp POST of the same signed body (goal G10).
+
+Both send from this process to one receiver in a process of its own; the figure is CPU time (user and system) of this
+process for each request. Publishing is done before the clock starts. Rounds alternate; the median ratio counts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import ip_network
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from kernel.db import Database
+from kernel.ids import new_id
+from kernel.secrets import KeyRing, generate_ring
+from webhooks import endpoints
+from webhooks.engine import DeliveryEngine
+from webhooks.signing import new_secret, secret_key, signed_headers
+
+_LOOPBACK = (ip_network("127.0.0.0/8"),)
+_FLOOR, _GOAL = 0.55, 0.75
+_RECEIVER = """
+import asyncio, sys
+ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nContent-Type: text/plain\\r\\n\\r\\nok"
+class Sink(asyncio.Protocol):
+    def connection_made(self, transport):
+        self.transport, self.buffer = transport, b""
+    def data_received(self, data):
+        self.buffer += data
+        while (end := self.buffer.find(b"\\r\\n\\r\\n")) >= 0:
+            head = self.buffer[:end].lower()
+            size = int(head.split(b"content-length:")[1].split(b"\\r\\n")[0])
+            if len(self.buffer) < end + 4 + size:
+                return
+            self.buffer = self.buffer[end + 4 + size:]
+            self.transport.write(ANSWER)
+async def main():
+    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """One run: requests, seconds on the clock, seconds of CPU."""
+
+    requests: int
+    wall: float
+    cpu: float
+
+    @property
+    def micros(self) -> float:
+        return self.cpu / self.requests * 1e6
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.wall
+
+
+async def bare(url: str, requests: int, concurrency: int) -> Cost:
+    """Signs and posts a 1 KB body in `concurrency` loops; reads and drops the answers."""
+    body = json.dumps({"id": "evt_x", "data": {"text": "x" * 900}}).encode()
+    key = secret_key(new_secret())
+    left = iter(range(requests))
+
+    async def lane(session: aiohttp.ClientSession) -> None:
+        for _ in left:
+            headers = signed_headers([key], "evt_x", int(time.time()), body)
+            headers["content-type"] = "application/json"
+            async with session.post(url, data=body, headers=headers) as response:
+                await response.read()
+
+    connector = aiohttp.TCPConnector(limit=concurrency)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        begun, cpu = time.perf_counter(), time.process_time()
+        await asyncio.gather(*(lane(session) for _ in range(concurrency)))
+        return Cost(requests, time.perf_counter() - begun, time.process_time() - cpu)
+
+
+async def outbox(database: Database, keyring: KeyRing, url: str, requests: int, concurrency: int) -> Cost:
+    """Drains `requests` published deliveries over four endpoints: claim, send, record."""
+    await _publish(database, keyring, url, requests)
+    engine = DeliveryEngine(database, keyring, _LOOPBACK, slots=concurrency, per_endpoint=concurrency)
+    stop = asyncio.Event()
+    begun, cpu = time.perf_counter(), time.process_time()
+    task = asyncio.create_task(engine.run(stop))
+    while engine.counts.recorded < requests and not task.done():
+        await asyncio.wait([task], timeout=0.005)
+    cost = Cost(requests, time.perf_counter() - begun, time.process_time() - cpu)
+    stop.set()
+    await task
+    if engine.counts.outcomes["ok"] != requests:
+        raise RuntimeError(f"not every delivery was accepted: {engine.counts}")
+    return cost
+
+
+async def _publish(database: Database, keyring: KeyRing, url: str, requests: int) -> None:
+    slug = new_id("w")
+    async with database.anywhere() as conn:
+        workspace = await conn.fetchval("SELECT workspace_id FROM create_workspace($1, $1, $1)", slug)
+    async with database.workspace(workspace) as conn:
+        for _ in range(4):
+            await endpoints.register(conn, workspace, url, ["chat.*"], keyring=keyring, allow=_LOOPBACK)
+        for start in range(0, requests // 4, 250):
+            count = min(250, requests // 4 - start)
+            await conn.execute(
+                "SELECT publish_events($1, $2, $3)",
+                [workspace] * count,
+                ["chat.response.generated"] * count,
+                [{"text": "x" * 800}] * count,
+            )
+
+
+async def measure(
+    database: Database, *, requests: int = 8_000, concurrency: int = 200, rounds: int = 3
+) -> dict[str, Any]:
+    """Interleaved rounds; returns medians and the ratio of CPU costs, bare over outbox."""
+    keyring = KeyRing.parse(generate_ring())
+    receiver = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _RECEIVER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert receiver.stdout and receiver.stdin
+    try:
+        url = f"http://127.0.0.1:{int(await receiver.stdout.readline())}/hook"
+        await bare(url, concurrency * 2, concurrency)
+        await outbox(database, keyring, url, concurrency * 2, concurrency)
+        pairs = [
+            (await bare(url, requests, concurrency), await outbox(database, keyring, url, requests, concurrency))
+            for _ in range(rounds)
+        ]
+    finally:
+        receiver.stdin.close()
+        await receiver.wait()
+    ratios = [plain.micros / ours.micros for plain, ours in pairs]
+    return {
+        "goal": "G10",
+        "bare_cpu_us": round(statistics.median(plain.micros for plain, _ in pairs), 1),
+        "outbox_cpu_us": round(statistics.median(ours.micros for _, ours in pairs), 1),
+        "bare_per_second": round(statistics.median(plain.rate for plain, _ in pairs)),
+        "outbox_per_second": round(statistics.median(ours.rate for _, ours in pairs)),
+        "ratio": round(statistics.median(ratios), 3),
+        "ratio_range": [round(min(ratios), 3), round(max(ratios), 3)],
+        "floor": _FLOOR,
+        "ambition": _GOAL,
+    }
+
+
+def show(figures: dict[str, Any]) -> None:
+    print(f"{'outbound delivery':<34}{'CPU us/op':>12}{'per second':>12}")
+    print(f"{'bare aiohttp POST':<34}{figures['bare_cpu_us']:>12}{figures['bare_per_second']:>12}")
+    print(f"{'outbox, every attempt recorded':<34}{figures['outbox_cpu_us']:>12}{figures['outbox_per_second']:>12}")
+    low, high = figures["ratio_range"]
+    print(f"ratio {figures['ratio']} [{low}-{high}], floor {_FLOOR}, ambition {_GOAL}")
+
+
+async def _run(url: str, requests: int, concurrency: int, rounds: int) -> dict[str, Any]:
+    database = await Database.connect(url, name="parley-bench")
+    try:
+        return await measure(database, requests=requests, concurrency=concurrency, rounds=rounds)
+    finally:
+        await database.close()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit code 0 when the floor holds, 1 when it does not. Needs a migrated database under the app's role."""
+    parser = argparse.ArgumentParser(prog="bench.webhooks", description=__doc__)
+    parser.add_argument("--database-url", required=True)
+    parser.add_argument("--requests", type=int, default=8_000)
+    parser.add_argument("--concurrency", type=int, default=200)
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args(argv)
+    figures = uvloop.run(_run(given.database_url, given.requests, given.concurrency, given.rounds))
+    show(figures)
+    return 0 if figures["ratio"] >= _FLOOR else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

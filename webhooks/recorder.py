@@ -1,0 +1,95 @@
+"""Notes what came of tries, in batches that grow with the load: the next one leaves when the last is committed.
+
+Unlike the kernel's batcher nobody waits for an item, so a try costs no task and no future here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+
+import structlog
+
+from kernel.backoff import exponential
+from kernel.db import AWAY, Connection, Database
+from webhooks import claims
+from webhooks.claims import Result
+
+_LIMIT = 256
+
+log = structlog.get_logger(__name__)
+
+
+class Recorder:
+    """Takes results with `add`; calls `settled(result, applied)` for each when it is committed or given up.
+
+    `applied` is False when the lease had passed on, and when the row could not be written: the sweep will then take it
+    back with an unknown outcome.
+    """
+
+    def __init__(self, database: Database, settled: Callable[[Result, bool], None]) -> None:
+        self._database = database
+        self._settled = settled
+        self._results: list[Result] = []
+        self._ready = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stack = AsyncExitStack()
+        self._conn: Connection | None = None
+
+    def add(self, result: Result) -> None:
+        self._results.append(result)
+        self._idle.clear()
+        self._ready.set()
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        try:
+            while True:
+                await self._ready.wait()
+                self._ready.clear()
+                while self._results:
+                    batch, self._results = self._results[:_LIMIT], self._results[_LIMIT:]
+                    await self._record(batch)
+                self._idle.set()
+        finally:
+            await self._hang_up()
+
+    async def flush(self) -> None:
+        """Waits until everything added so far is settled."""
+        await self._idle.wait()
+
+    async def _record(self, batch: Sequence[Result]) -> None:
+        trouble = 0
+        while True:
+            try:
+                applied = await claims.record(await self._line(), batch)
+                break
+            except AWAY:
+                # The tries were made and their leases may still hold: keep at it.
+                await self._hang_up()
+                trouble += 1
+                await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=random.random()))
+            except Exception as error:
+                if len(batch) > 1:
+                    for result in batch:
+                        await self._record([result])
+                    return
+                log.error("deliveries.record_failed", delivery_id=batch[0].claim.delivery_id, error=repr(error))
+                applied = [False]
+                break
+        for result, done in zip(batch, applied, strict=True):
+            self._settled(result, done)
+
+    async def _line(self) -> Connection:
+        """A connection that is kept, because handing one back to the pool costs a round trip."""
+        if self._conn is None:
+            self._conn = await self._stack.enter_async_context(self._database.anywhere())
+        return self._conn
+
+    async def _hang_up(self) -> None:
+        self._conn = None
+        with suppress(*AWAY):
+            await self._stack.aclose()
