@@ -107,13 +107,25 @@ async def admin(stores: Stores) -> AsyncIterator[asyncpg.Connection[asyncpg.Reco
 
 
 @pytest.fixture
-async def workspace_id(database: Database) -> str:
-    return await make_workspace(database)
+async def workspace_id(database: Database, stores: Stores) -> AsyncIterator[str]:
+    made = await make_workspace(database)
+    yield made
+    await abandon(stores, made)
 
 
 @pytest.fixture
-async def second_workspace(database: Database) -> str:
-    return await make_workspace(database)
+async def second_workspace(database: Database, stores: Stores) -> AsyncIterator[str]:
+    made = await make_workspace(database)
+    yield made
+    await abandon(stores, made)
+
+
+async def abandon(stores: Stores, workspace_id: str) -> None:
+    """Leaves no work behind that the next test's sweeps would find."""
+    conn = await asyncpg.connect(stores.admin_url)
+    await conn.execute("DELETE FROM channel_accounts WHERE workspace_id = $1", workspace_id)
+    await conn.execute("DELETE FROM webhooks WHERE workspace_id = $1", workspace_id)
+    await conn.close()
 
 
 async def make_workspace(database: Database) -> str:

@@ -134,7 +134,9 @@ async def test_commands_are_turns_of_their_own_and_new_closes_the_session(rig: R
 async def test_unsupported_kinds_are_answered_kindly(rig: Rig) -> None:
     async with (
         aiohttp.ClientSession() as http,
-        http.post(f"{rig.sim.url}/sim/messages", json={"user_id": ANN, "location": {"latitude": 1.5, "longitude": 2.5}}) as response,
+        http.post(
+            f"{rig.sim.url}/sim/messages", json={"user_id": ANN, "location": {"latitude": 1.5, "longitude": 2.5}}
+        ) as response,
     ):
         assert response.status == 200, await response.text()
 
