@@ -19,7 +19,6 @@ from pipeline.outbox import Disposition, Lane, Outbound
 
 _log = log.get("outbound")
 
-_LEASE = 60.0  # longer than any single platform call may take
 _GIVE_UP = 100  # tries; with the back-off below about eight hours
 
 
@@ -52,7 +51,7 @@ class Sender:
     """`wake(lane)` may be called for nothing and never blocks."""
 
     def __init__(
-        self, database: Database, directory: Directory, channels: dict[str, Channel], *, lease: float = _LEASE
+        self, database: Database, directory: Directory, channels: dict[str, Channel], *, lease: float = 15.0
     ) -> None:
         self._database = database
         self._directory = directory
@@ -62,7 +61,9 @@ class Sender:
         self._dirty: set[Lane] = set()
         self._paused: dict[str, float] = {}
         self._slowed: dict[str, tuple[float, Lane]] = {}
+        self._held: dict[str, Outbound] = {}
         self._stopping = False
+        self._heartbeat = asyncio.create_task(self._beat())
         self._claims: NaturalBatcher[Lane, Outbound | None] = NaturalBatcher(self._claim, splits=row_fault)
         self._records: NaturalBatcher[tuple[Outbound, Disposition], bool | None] = NaturalBatcher(
             self._record, splits=row_fault
@@ -84,7 +85,8 @@ class Sender:
             await asyncio.wait(lanes, timeout=patience)
         for lane in list(self._lanes.values()):
             lane.cancel()
-        await asyncio.gather(*self._lanes.values(), return_exceptions=True)
+        self._heartbeat.cancel()
+        await asyncio.gather(*self._lanes.values(), self._heartbeat, return_exceptions=True)
         await self._claims.close()
         await self._records.close()
 
@@ -119,9 +121,19 @@ class Sender:
 
     async def _one(self, lane: Lane) -> bool:
         """Sends one unit. Returns whether the next may follow at once."""
+        asked = time.monotonic()
         sent = await self._claims.submit(lane)
         if sent is None:
             return False
+        if time.monotonic() - asked > self._lease / 2:
+            return False  # frozen in between: by now the unit may be somebody else's
+        self._held[sent.outbound_id] = sent
+        try:
+            return await self._deliver(lane, sent)
+        finally:
+            del self._held[sent.outbound_id]
+
+    async def _deliver(self, lane: Lane, sent: Outbound) -> bool:
         account = await self._directory.account(sent.account_id)
         outcome = await self._send(account, sent)
         hold = account is not None and account.settings.get("unknown_sends") == "hold"
@@ -172,6 +184,17 @@ class Sender:
                 if time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            if not self._held:
+                continue
+            try:
+                async with self._database.anywhere() as conn:
+                    await outbox.renew(conn, list(self._held.values()), self._lease)
+            except AWAY as error:
+                _log.warning("outbound.heartbeat_failed", held=len(self._held), error=str(error))
 
     async def _claim(self, lanes: Sequence[Lane]) -> list[Outbound | None]:
         async with self._database.anywhere() as conn:

@@ -137,6 +137,7 @@ CREATE INDEX outbound_queue ON outbound_messages (workspace_id, conversation_id,
     WHERE state IN ('pending', 'sending');
 CREATE INDEX outbound_due ON outbound_messages (due_at) WHERE state = 'pending';
 CREATE INDEX outbound_leases ON outbound_messages (lease_until) WHERE state = 'sending';
+CREATE INDEX outbound_sending ON outbound_messages (outbound_id) WHERE state = 'sending';
 CREATE INDEX outbound_by_message ON outbound_messages (workspace_id, message_id);
 CALL protect('outbound_messages');
 
@@ -473,6 +474,15 @@ BEGIN
            c.attempts, c.ambiguous, v.address
     FROM claimed c JOIN conversations v USING (workspace_id, conversation_id);
 END $$;
+
+-- Heartbeat of sends under way, so that a dead sender is noticed soon however long a platform may take to answer.
+CREATE FUNCTION renew_outbound(outbound_ids text[], tokens text[], lease_seconds double precision) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
+BEGIN ATOMIC
+    UPDATE outbound_messages o SET lease_until = now() + make_interval(secs => lease_seconds)
+    FROM unnest(outbound_ids, tokens) AS held (outbound_id, token)
+    WHERE o.outbound_id = held.outbound_id AND o.token = held.token AND o.state = 'sending';
+END;
 
 -- What came of a batch of sends, fenced by token. For each applied one: whether the conversation has more to send.
 CREATE FUNCTION record_outbound(

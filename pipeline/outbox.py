@@ -78,6 +78,13 @@ def _outbound(row: Any, lane: Lane, token: str) -> Outbound | None:
     )
 
 
+async def renew(conn: Connection, held: Sequence[Outbound], lease: float) -> None:
+    """Heartbeat of sends under way."""
+    await conn.execute(
+        "SELECT renew_outbound($1, $2, $3)", [o.outbound_id for o in held], [o.token for o in held], lease
+    )
+
+
 async def record_many(conn: Connection, sends: Sequence[tuple[Outbound, Disposition]]) -> list[bool | None]:
     """Writes outcomes. True: the conversation has more to send. None: the send was not this holder's any more."""
     rows = await conn.fetch(
