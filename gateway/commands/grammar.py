@@ -1,0 +1,160 @@
+"""Every command and its arguments: what `parley --help` tells, and what README lists."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+Commands = Any  # argparse keeps the type of its sub-parsers to itself
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar. `run` names module and function of a command, `endless` that Ctrl-C is its normal end."""
+    root = argparse.ArgumentParser(prog="parley", description="A chat-bot and webhook gateway.")
+    root.set_defaults(run=None, endless=False, parser=root)
+    commands = root.add_subparsers(metavar="COMMAND", title="commands")
+    _processes(commands)
+    _operations(commands)
+    _talking(commands)
+    _knowledge(commands)
+    _channels(commands)
+    _keys(commands)
+    _webhooks(commands)
+    return root
+
+
+def names() -> list[str]:
+    """Every command, `channels list` and the like included."""
+    return sorted(_names(parser(), ""))
+
+
+def _names(of: argparse.ArgumentParser, before: str) -> list[str]:
+    choices = [c for a in of._actions if isinstance(a, argparse._SubParsersAction) for c in a.choices.items()]
+    below = [_names(sub, f"{before} {name}".strip()) for name, sub in choices]
+    return [name for some in below for name in some] if below else [before]
+
+
+def _command(to: Commands, name: str, run: str | None, help_: str, *parents: argparse.ArgumentParser) -> Any:
+    made = to.add_parser(name, help=help_, description=f"{help_[0].upper()}{help_[1:]}.", parents=parents)
+    made.set_defaults(run=run, parser=made)
+    return made
+
+
+def _group(to: Commands, name: str, help_: str) -> Commands:
+    return _command(to, name, None, help_).add_subparsers(metavar="ACTION", title="actions")
+
+
+def _local() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--data-dir", type=Path, metavar="DIR", help="where `up` keeps stores, keys and models")
+    return own
+
+
+def _json() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--json", action="store_true", help="print JSON")
+    return own
+
+
+def _remote() -> argparse.ArgumentParser:
+    """For commands that talk to a running gateway."""
+    own = argparse.ArgumentParser(add_help=False, parents=[_local(), _json()])
+    own.add_argument("--url", help="the gateway (or PARLEY_URL, or the data directory's credentials)")
+    own.add_argument("--api-key", metavar="KEY", help="the key (better in PARLEY_API_KEY: others can see arguments)")
+    return own
+
+
+def _listening(made: Any, port: int | None, port_help: str) -> None:
+    made.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    made.add_argument("--port", type=_port, default=port, metavar="N", help=port_help)
+
+
+def _port(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 65_535:
+        raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
+    return number
+
+
+def _several(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 256:
+        raise argparse.ArgumentTypeError("a number from 1 to 256")
+    return number
+
+
+def _processes(commands: Commands) -> None:
+    up = _command(commands, "up", "up:run", "start everything on this machine, supervised", _local())
+    _listening(up, None, "default: 8080, or the next free one")
+    up.add_argument("--demo", action="store_true", help="add a simulated Telegram, a bot in it and sample knowledge")
+    serve = _command(commands, "serve", "processes:serve", "run the gateway", _local())
+    _listening(serve, 8080, "default: %(default)s")
+    serve.add_argument("--processes", type=_several, default=1, metavar="N", help="how many share the port")
+    serve.add_argument("--reuse-port", action="store_true", help=argparse.SUPPRESS)
+    _command(commands, "work", "processes:work", "run the worker: ingestion, webhook deliveries, sweeps", _local())
+    _command(commands, "migrate", "processes:migrate", "bring the database up to date (DATABASE_ADMIN_URL)", _json())
+
+
+def _operations(commands: Commands) -> None:
+    _command(commands, "settings", "settings:run", "print every setting and its value in force", _json())
+    _command(commands, "doctor", "doctor:run", "check settings and every dependency", _local(), _json())
+    secrets = _group(commands, "secrets", "keys for sealing")
+    _command(secrets, "generate", "settings:generate", "print a new value for PARLEY_SECRET_KEYS", _json())
+
+
+def _talking(commands: Commands) -> None:
+    ask = _command(commands, "ask", "ask:run", "ask one question", _remote())
+    ask.add_argument("question", nargs="+")
+    ask.add_argument("-k", type=_several, metavar="N", help="how many passages to draw on")
+    chat = _command(commands, "chat", "ask:chat", "talk in the terminal; Ctrl-D ends", _remote())
+    chat.set_defaults(endless=True)
+
+
+def _knowledge(commands: Commands) -> None:
+    ingest = _command(commands, "ingest", "ingest:run", "add files, folders or - (standard input)", _remote())
+    ingest.add_argument("paths", nargs="+", metavar="PATH")
+    ingest.add_argument("--collection", metavar="C", help="into this collection")
+    ingest.add_argument("--watch", action="store_true", help="go on and follow changes until Ctrl-C")
+    ingest.set_defaults(endless=True)
+
+
+def _channels(commands: Commands) -> None:
+    channels = _group(commands, "channels", "bots on platforms")
+    connect = _command(channels, "connect", "channels:connect", "connect a bot", _remote())
+    connect.add_argument("kind", choices=["telegram"])
+    connect.add_argument("--name", help="what to call it (default: the platform's name)")
+    connect.add_argument("--mode", choices=["webhook", "polling"], default="webhook")
+    token = connect.add_mutually_exclusive_group()
+    token.add_argument("--token", help="the bot's token (others can see arguments; without it you are asked)")
+    token.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
+    _command(channels, "list", "channels:show", "list connected bots", _remote())
+    disconnect = _command(channels, "disconnect", "channels:disconnect", "disconnect a bot", _remote())
+    disconnect.add_argument("account_id")
+
+
+def _keys(commands: Commands) -> None:
+    keys = _group(commands, "keys", "API keys")
+    create = _command(keys, "create", "keys:create", "make a key; it is shown once", _remote())
+    create.add_argument("name")
+    create.add_argument("--scopes", default="read", help="read, write, admin; separated by commas (default: read)")
+    _command(keys, "list", "keys:show", "list keys, without their secrets", _remote())
+    revoke = _command(keys, "revoke", "keys:revoke", "put a key out of force", _remote())
+    revoke.add_argument("key_id")
+
+
+def _webhooks(commands: Commands) -> None:
+    webhooks = _group(commands, "webhooks", "endpoints that are told of events")
+    add = _command(webhooks, "add", "webhooks:add", "register an endpoint; its secret is shown once", _remote())
+    add.add_argument("endpoint", metavar="URL")
+    add.add_argument("--events", default="*", help="types and patterns, separated by commas (default: *)")
+    _command(webhooks, "list", "webhooks:show", "list endpoints", _remote())
+    resend = _command(webhooks, "resend", "webhooks:resend", "deliver again what was delivered or given up", _remote())
+    resend.add_argument("delivery_id")
+    listen = _command(webhooks, "listen", "listen:run", "run a local receiver that verifies and prints", _remote())
+    _listening(listen, 0, "default: a free one")
+    listen.add_argument("--secret", metavar="SECRET", help="whsec_…; without it signatures are not checked")
+    listen.add_argument("--status", default="200", help="what to answer, in turn: 200,500,…")
+    listen.add_argument("--register", action="store_true", help="register as an endpoint for as long as it runs")
+    listen.add_argument("--events", default="*", help="with --register: types and patterns (default: *)")
+    listen.set_defaults(endless=True)

@@ -1,0 +1,45 @@
+"""parley webhooks add, list, resend"""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from gateway.client import connect, find_target
+from gateway.commands.terminal import as_json, note, out, table
+
+_PATH = "/api/v1/webhooks"
+
+
+def patterns(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+async def add(options: Namespace) -> int:
+    async with connect(find_target(options)) as client:
+        made = await client.post(_PATH, {"url": options.endpoint, "events": patterns(options.events)})
+    if options.json:
+        as_json(made)
+    else:
+        note(f"{made['webhook_id']} registered; its secret is shown this once:")
+        out(made["secret"])
+    return 0
+
+
+async def show(options: Namespace) -> int:
+    async with connect(find_target(options)) as client:
+        items = await client.items(_PATH)
+    if options.json:
+        as_json({"items": items})
+    else:
+        table(items, ("webhook_id", "url", "events", "status", "disabled_reason"), "no endpoints are registered")
+    return 0
+
+
+async def resend(options: Namespace) -> int:
+    async with connect(find_target(options)) as client:
+        delivery = await client.post(f"/api/v1/deliveries/{options.delivery_id}/resend")
+    if options.json:
+        as_json(delivery)
+    else:
+        out(f"{options.delivery_id} is {delivery['status']}, and due now")
+    return 0
