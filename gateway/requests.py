@@ -1,0 +1,217 @@
+"""The life of one API request: who calls, what is asked, the handler, the answer; every refusal in one shape."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import re
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+
+import aiohttp
+import asyncpg
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from gateway import idempotency, reading
+from gateway.idempotency import Replay, Try
+from gateway.metrics import REQUEST_SECONDS, REQUESTS
+from gateway.web import Answer, Call, Face, Route, dump
+from kernel import log
+from kernel.db import AWAY
+from kernel.errors import (
+    InvalidRequest,
+    MalformedRequest,
+    MethodNotAllowed,
+    NotFound,
+    ParleyError,
+    TooLarge,
+    Unavailable,
+)
+
+_log = log.get("http")
+
+WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SANE = re.compile(r"[\w.-]{1,128}", re.ASCII)
+_SAFE_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+
+_CONTENT_TYPES = {"text/html": "text/html; charset=utf-8"}
+
+
+class Internal(ParleyError):
+    """What a client is told of a bug: its request id, nothing else."""
+
+    status, code = 500, "internal"
+
+
+def request_id_of(request: web.Request) -> str:
+    """The caller's own `X-Request-ID` when it is sane, otherwise a new one."""
+    given = request.headers.get("X-Request-ID", "")
+    return given if given and _SANE.fullmatch(given) else f"req_{os.urandom(12).hex()}"
+
+
+def headers_for(request_id: str, **more: str) -> dict[str, str]:
+    return {**_SAFE_HEADERS, "X-Request-ID": request_id, **more}
+
+
+def refusal(error: ParleyError, request_id: str) -> web.Response:
+    """A refusal in the contract's shape."""
+    headers = headers_for(request_id)
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="parley"'
+    return web.Response(
+        body=dump(error.body(request_id)), status=error.status, headers=headers, content_type="application/json"
+    )
+
+
+def known(error: BaseException) -> ParleyError:
+    """What an exception means for the caller; one that we did not foresee is a bug and is logged whole."""
+    if isinstance(error, ParleyError):
+        return error
+    if isinstance(error, web.HTTPRequestEntityTooLarge):
+        return TooLarge("the body is too large, counted after decompression")
+    if isinstance(error, (web.RequestPayloadError, HttpProcessingError, aiohttp.ClientError)):
+        return MalformedRequest("the body cannot be read")
+    if isinstance(error, asyncpg.DataError):
+        _log.warning("http.unstorable", error=type(error).__name__)
+        return InvalidRequest("a value in the request cannot be stored")
+    if isinstance(error, AWAY):
+        _log.warning("http.database_away", error=type(error).__name__)
+        return Unavailable("the gateway cannot reach its database", retry_after=2.0)
+    _log.error("http.bug", exc_info=error)
+    return Internal("something went wrong on our side")
+
+
+def serve(route: Route, face: Face) -> WebHandler:
+    """The aiohttp handler of a route."""
+    counts = route.keyed and not route.streams
+    seconds = REQUEST_SECONDS.labels(route.path)
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        started = time.perf_counter()
+        call = Call(request, face, route, request_id_of(request))
+        structlog.contextvars.bind_contextvars(request_id=call.request_id)
+        try:
+            with face.load.enter() if counts else nullcontext():
+                response = await _run(call)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            response = refusal(known(error), call.request_id)
+        REQUESTS.labels(route.path, str(response.status)).inc()
+        seconds.observe(time.perf_counter() - started)
+        return response
+
+    return handle
+
+
+def serve_platform(route: Route, face: Face) -> WebHandler:
+    """The handler of a platform's route: nothing but the request's id and the shape of refusals around it."""
+    taken = REQUESTS.labels(route.path, "200")
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        call = Call(request, face, route, request_id_of(request))
+        try:
+            await route.handler(call)
+        except asyncio.CancelledError:
+            raise
+        except Exception as error:
+            response = refusal(known(error), call.request_id)
+            REQUESTS.labels(route.path, str(response.status)).inc()
+            return response
+        taken.inc()
+        return web.Response(headers={"X-Request-ID": call.request_id})
+
+    return handle
+
+
+async def _run(call: Call) -> web.StreamResponse:
+    route, request = call.route, call.request
+    if route.keyed:
+        call.caller = await call.face.auth.caller(request.headers, request.remote or "", route.scope)
+    call.path = reading.parse_path(route, request)
+    if route.repeatable and not route.parts:
+        raw = await reading.read_body(request, route.limit)
+        key = request.headers.get(idempotency.HEADER)
+        if key is not None:
+            return await _once(call, key, raw)
+        call.body = reading.parse_body(route, request, raw)
+    call.query = reading.parse_query(route, request)
+    return _response(call, await route.handler(call))
+
+
+async def _once(call: Call, key: str, raw: bytes) -> web.StreamResponse:
+    """Runs a call that carries an Idempotency-Key, or repeats what it came to."""
+    ground, request = call.services.ground, call.request
+    mark = idempotency.mark_of(
+        call.workspace_id, f"{call.route.method} {request.path}", key, request.query_string.encode() + b"\n" + raw
+    )
+    async with call.database() as conn:
+        found = await idempotency.reserve(conn, ground.ring, mark)
+    if isinstance(found, Replay):
+        headers = headers_for(call.request_id, **{idempotency.REPLAYED: "true"})
+        return web.Response(body=found.body, status=found.status, headers=headers, content_type="application/json")
+    call.origin = found.origin
+    async with idempotency.holding(ground.database, found):
+        try:
+            call.body = reading.parse_body(call.route, request, raw)
+            call.query = reading.parse_query(call.route, request)
+            response = _response(call, await call.route.handler(call))
+        except Exception as error:
+            response = refusal(known(error), call.request_id)
+        await _keep(call, found, response)
+    return response
+
+
+async def _keep(call: Call, held: Try, response: web.StreamResponse) -> None:
+    """Stores the answer. Should that fail the answer still goes out: what was done was done."""
+    body = response.body if isinstance(response, web.Response) else b""
+    status = response.status if isinstance(response, web.Response) else 500  # a stream is not kept: it is run anew
+    try:
+        async with call.database() as conn:
+            stored = body if isinstance(body, bytes) else b""
+            await idempotency.settle(conn, call.services.ground.ring, held, status, stored)
+    except AWAY as error:
+        _log.warning("http.answer_not_kept", error=type(error).__name__)
+
+
+def _response(call: Call, result: object) -> web.StreamResponse:
+    if isinstance(result, web.StreamResponse):
+        return result
+    answer = result if isinstance(result, Answer) else Answer(result)
+    status = answer.status or call.route.status
+    headers = headers_for(call.request_id, **answer.headers)
+    if status == 204:
+        return web.Response(status=status, headers=headers)
+    headers.setdefault("Content-Type", _CONTENT_TYPES.get(call.route.media, call.route.media))
+    body = answer.body if isinstance(answer.body, bytes) else dump(answer.body)
+    return web.Response(body=body, status=status, headers=headers)
+
+
+async def no_route(request: web.Request) -> web.Response:
+    """Whatever no route matches: 405 with the methods that would do, or 404."""
+    request_id = request_id_of(request)
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        _, methods = await resource.resolve(request)
+        allowed |= methods
+    allowed.discard("*")
+    REQUESTS.labels("(none)", "405" if allowed else "404").inc()
+    if not allowed:
+        return refusal(NotFound("there is no such route"), request_id)
+    response = refusal(MethodNotAllowed("this route takes other methods"), request_id)
+    response.headers["Allow"] = ", ".join(sorted(allowed))
+    return response

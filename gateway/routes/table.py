@@ -1,0 +1,34 @@
+"""The one table of routes."""
+
+from __future__ import annotations
+
+from gateway.routes import (
+    ask,
+    channels,
+    conversations,
+    health,
+    keys,
+    operations,
+    pages,
+    people,
+    platforms,
+    talk,
+    webhooks,
+    workspaces,
+)
+from gateway.web import Route
+
+ROUTES: list[Route] = [
+    *ask.ROUTES,
+    *talk.ROUTES,
+    *conversations.ROUTES,
+    *channels.ROUTES,
+    *people.ROUTES,
+    *webhooks.ROUTES,
+    *operations.ROUTES,
+    *keys.ROUTES,
+    *workspaces.ROUTES,
+    *platforms.ROUTES,
+    *health.ROUTES,
+    *pages.ROUTES,
+]

@@ -1,0 +1,37 @@
+"""Small chores of a serving process: how late the event loop runs, and forgetting old Idempotency-Keys."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import asyncpg
+
+from gateway import idempotency
+from gateway.metrics import EVENT_LOOP_LAG
+from kernel import log
+from kernel.db import AWAY, Database
+
+_log = log.get("upkeep")
+
+_TICK = 1.0
+_FORGET_EVERY = 600.0
+
+
+async def watch_loop() -> None:
+    """Runs until cancelled."""
+    while True:
+        due = time.perf_counter() + _TICK
+        await asyncio.sleep(_TICK)
+        EVENT_LOOP_LAG.set(max(0.0, time.perf_counter() - due))
+
+
+async def forget_old_keys(database: Database) -> None:
+    """Runs until cancelled. An unreachable database is waited for."""
+    while True:
+        await asyncio.sleep(_FORGET_EVERY)
+        try:
+            async with database.anywhere() as conn:
+                await idempotency.forget_old(conn)
+        except (*AWAY, asyncpg.PostgresError) as error:
+            _log.warning("upkeep.failed", error=type(error).__name__)
