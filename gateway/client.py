@@ -23,6 +23,7 @@ from kernel.settings import Settings
 _TRIES = 5
 _LONGEST_WAIT = 30.0
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=120)
+_GLANCE = aiohttp.ClientTimeout(total=3)
 _CREDENTIALS = "credentials.json"
 
 
@@ -63,7 +64,7 @@ def find_target(options: Namespace) -> Target:
     if url and key:
         return Target(url.rstrip("/"), key)
     folder = data_dir(options, settings)
-    kept = _credentials(folder)
+    kept = credentials(folder)
     if kept is None:
         raise ConfigError(
             f"no gateway known: start one with `parley up`, or give --url and --api-key, or PARLEY_URL and"
@@ -74,7 +75,7 @@ def find_target(options: Namespace) -> Target:
     return Target(kept.url, key or kept.api_key)
 
 
-def _credentials(folder: Path) -> Target | None:
+def credentials(folder: Path) -> Target | None:
     try:
         kept = json.loads((folder / _CREDENTIALS).read_text(encoding="utf-8"))
         return Target(str(kept["url"]), str(kept["api_key"]))
@@ -191,3 +192,18 @@ async def connect(target: Target) -> AsyncIterator[Client]:
     headers = {"X-API-Key": target.api_key, "Content-Type": "application/json", "User-Agent": "parley-cli"}
     async with aiohttp.ClientSession(timeout=_TIMEOUT, headers=headers, read_bufsize=1 << 20) as session:
         yield Client(session, target)
+
+
+async def fetch(url: str, key: str = "") -> tuple[int, dict[str, Any]]:
+    """One look at an address: status, and the body where it is a JSON object. Raises CallFailed."""
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        async with aiohttp.ClientSession(timeout=_GLANCE) as session, session.get(url, headers=headers) as response:
+            raw = await response.read()
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise CallFailed(str(error) or type(error).__name__) from error
+    try:
+        body = orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        body = {}
+    return response.status, body if isinstance(body, dict) else {}

@@ -10,9 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
-from gateway.client import CallFailed, Client, Target, connect
+from gateway.client import CallFailed, Client, Target, connect, fetch
 from gateway.commands import ports
 from gateway.embedded import Place
 from gateway.supervisor import ChildSpec
@@ -107,8 +105,8 @@ async def _connect_bot(client: Client, simulator: Simulator) -> None:
 
 
 async def _webhook(simulator: Simulator) -> str:
-    async with aiohttp.ClientSession() as session, session.get(f"{simulator.url}/sim/state") as response:
-        bots = (await response.json())["bots"]
+    _, state = await fetch(f"{simulator.url}/sim/state")
+    bots = state.get("bots", [])
     return next((str(bot["webhook"].get("url", "")) for bot in bots if bot["username"] == _USERNAME), "")
 
 

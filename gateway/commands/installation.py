@@ -18,6 +18,7 @@ from typing import Any, Literal
 import asyncpg
 
 from identity import keys
+from identity.founding import found
 from kernel.db import AWAY, Connection, Database
 from kernel.errors import ConfigError
 from kernel.migrate import migrate, pending
@@ -94,20 +95,19 @@ async def settle(settings: Settings, folder: Path, url: str) -> Owner:
     database = await Database.connect(settings.database_url, size=1, name="parley-up")
     try:
         async with database.anywhere() as conn:
-            made = await conn.fetchrow("SELECT * FROM create_workspace($1, $2, 'Default')", _ORGANIZATION, _WORKSPACE)
-            assert made is not None
-            if made["workspace_id"] is None:
+            workspace_id, new = await found(conn, _ORGANIZATION, _WORKSPACE, "Default")
+            if workspace_id is None:
                 raise ConfigError(f"the workspace {_WORKSPACE!r} of this database belongs to another organization")
             known = await _works(conn, ring, kept)
         if known:
             owner = Owner(kept["api_key"], "found")
             _write(path, {**kept, "url": url})
         else:
-            async with database.workspace(made["workspace_id"]) as conn:
-                _, api_key = await keys.create(conn, ring, made["workspace_id"], name="Owner", scopes=keys.OWNER_SCOPES)
+            async with database.workspace(workspace_id) as conn:
+                _, api_key = await keys.create(conn, ring, workspace_id, name="Owner", scopes=keys.OWNER_SCOPES)
                 # before COMMIT: a key without its file would be lost, a file without its key is replaced next time
                 _write(path, {"url": url, "workspace": _WORKSPACE, "api_key": api_key})
-            owner = Owner(api_key, "first" if made["created"] else "renewed")
+            owner = Owner(api_key, "first" if new else "renewed")
     finally:
         await database.close()
     return owner

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import os
 import sys
 from argparse import Namespace
+from collections.abc import Coroutine
 from functools import partial
+from typing import Any
+
+import uvloop
 
 from gateway.commands import ports
 from gateway.commands.terminal import as_json, note, out
@@ -21,16 +26,31 @@ def _settings(options: Namespace) -> Settings:
     return dataclasses.replace(settings, data_dir=options.data_dir) if options.data_dir else settings
 
 
-async def serve(options: Namespace) -> int:
+def serve(options: Namespace) -> int:
     settings = _settings(options)
     log.configure(settings.log_level)
     if options.processes > 1:
-        await _several(options, settings)
+        asyncio.run(_several(options, settings))
         return 0
+    from gateway.poll import polling
     from gateway.server import serve as run_server
 
-    await run_server(settings, options.host, options.port, reuse_port=options.reuse_port)
+    _run(run_server(settings, options.host, options.port, reuse_port=options.reuse_port, hooks=[polling], warm=True))
     return 0
+
+
+def work(options: Namespace) -> int:
+    from gateway.worker import work as run_worker
+
+    settings = _settings(options)
+    log.configure(settings.log_level)
+    _run(run_worker(settings))
+    return 0
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
 
 
 async def _several(options: Namespace, settings: Settings) -> None:
@@ -51,15 +71,6 @@ async def _several(options: Namespace, settings: Settings) -> None:
             await supervisor.forever()
     except StartError as error:
         raise ConfigError(str(error)) from error
-
-
-async def work(options: Namespace) -> int:
-    from gateway.worker import work as run_worker
-
-    settings = _settings(options)
-    log.configure(settings.log_level)
-    await run_worker(settings)
-    return 0
 
 
 async def migrate(options: Namespace) -> int:
