@@ -138,6 +138,8 @@ def _keys(commands: Commands) -> None:
     create = _command(keys, "create", "keys:create", "make a key; it is shown once", _remote())
     create.add_argument("name")
     create.add_argument("--scopes", default="read", help="read, write, admin; separated by commas (default: read)")
+    owner = _command(keys, "owner", "owner:run", "make an owner's key straight in DATABASE_URL: a deployment's first")
+    owner.add_argument("--json", action="store_true", help="print JSON")
     _command(keys, "list", "keys:show", "list keys, without their secrets", _remote())
     revoke = _command(keys, "revoke", "keys:revoke", "put a key out of force", _remote())
     revoke.add_argument("key_id")

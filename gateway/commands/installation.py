@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 import json
 import os
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -92,25 +93,49 @@ async def settle(settings: Settings, folder: Path, url: str) -> Owner:
     ring = KeyRing.parse(settings.secret_keys)
     path = folder / "credentials.json"
     kept = _read(path)
-    database = await Database.connect(settings.database_url, size=1, name="parley-up")
-    try:
+
+    def write(api_key: str) -> None:
+        _write(path, {"url": url, "workspace": _WORKSPACE, "api_key": api_key})
+
+    async with _opened(settings) as database:
         async with database.anywhere() as conn:
-            workspace_id, new = await found(conn, _ORGANIZATION, _WORKSPACE, "Default")
-            if workspace_id is None:
-                raise ConfigError(f"the workspace {_WORKSPACE!r} of this database belongs to another organization")
             known = await _works(conn, ring, kept)
         if known:
-            owner = Owner(kept["api_key"], "found")
             _write(path, {**kept, "url": url})
-        else:
-            async with database.workspace(workspace_id) as conn:
-                _, api_key = await keys.create(conn, ring, workspace_id, name="Owner", scopes=keys.OWNER_SCOPES)
-                # before COMMIT: a key without its file would be lost, a file without its key is replaced next time
-                _write(path, {"url": url, "workspace": _WORKSPACE, "api_key": api_key})
-            owner = Owner(api_key, "first" if new else "renewed")
+            return Owner(kept["api_key"], "found")
+        api_key, first = await _new_owner(database, ring, write)
+    return Owner(api_key, "first" if first else "renewed")
+
+
+async def make_owner(settings: Settings) -> str:
+    """A new key for the owner of the default workspace, which is made when missing."""
+    ring = KeyRing.parse(settings.secret_keys)
+    async with _opened(settings) as database:
+        return (await _new_owner(database, ring, lambda _: None))[0]
+
+
+@asynccontextmanager
+async def _opened(settings: Settings) -> AsyncIterator[Database]:
+    database = await Database.connect(settings.database_url, size=1, name="parley-installation")
+    try:
+        yield database
     finally:
         await database.close()
-    return owner
+
+
+async def _new_owner(database: Database, ring: KeyRing, keep: Callable[[str], object]) -> tuple[str, bool]:
+    """The key, and whether its workspace is new. `keep` is called before COMMIT.
+
+    So a crash leaves at worst a kept key that does not work, which the next start replaces, never a lost one.
+    """
+    async with database.anywhere() as conn:
+        workspace_id, new = await found(conn, _ORGANIZATION, _WORKSPACE, "Default")
+    if workspace_id is None:
+        raise ConfigError(f"the workspace {_WORKSPACE!r} of this database belongs to another organization")
+    async with database.workspace(workspace_id) as conn:
+        _, api_key = await keys.create(conn, ring, workspace_id, name="Owner", scopes=keys.OWNER_SCOPES)
+        keep(api_key)
+    return api_key, new
 
 
 def _write(path: Path, credentials: dict[str, Any]) -> None:
