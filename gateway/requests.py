@@ -77,6 +77,18 @@ def refusal(error: ParleyError, request_id: str) -> web.Response:
     )
 
 
+def refused(request: web.Request, error: BaseException, request_id: str) -> web.Response:
+    """The refusal of a request whose body may not have been read to its end.
+
+    aiohttp would read on, to keep the connection; but a compressed rest may be a bomb, and a broken one raises again.
+    """
+    response = refusal(known(error), request_id)
+    if not request.content.is_eof() and "Content-Encoding" in request.headers:
+        request.content.feed_eof()
+        response.force_close()
+    return response
+
+
 def known(error: BaseException) -> ParleyError:
     """What an exception means for the caller; one that we did not foresee is a bug and is logged whole."""
     if isinstance(error, ParleyError):
@@ -110,7 +122,7 @@ def serve(route: Route, face: Face) -> WebHandler:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            response = refusal(known(error), call.request_id)
+            response = refused(request, error, call.request_id)
         REQUESTS.labels(route.path, str(response.status)).inc()
         seconds.observe(time.perf_counter() - started)
         return response
@@ -129,7 +141,7 @@ def serve_platform(route: Route, face: Face) -> WebHandler:
         except asyncio.CancelledError:
             raise
         except Exception as error:
-            response = refusal(known(error), call.request_id)
+            response = refused(request, error, call.request_id)
             REQUESTS.labels(route.path, str(response.status)).inc()
             return response
         taken.inc()

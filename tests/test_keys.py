@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from gateway.services import Ground
 from identity import keys
 from kernel import log
+from tests.gateway_parts import until
 from tests.http_face import Client, Server, client, served
 
 
@@ -75,9 +76,11 @@ async def test_a_key_is_made_listed_used_and_revoked(api: Client, server: Server
 
 async def test_its_use_is_noted(api: Client, server: Server) -> None:
     await api.get("/api/v1/users")
-    async with asyncio.timeout(20):
-        while not (await api.get("/api/v1/keys")).body["items"][0]["last_used_at"]:
-            await asyncio.sleep(0.02)
+
+    async def noted() -> bool:
+        return bool((await api.get("/api/v1/keys")).body["items"][0]["last_used_at"])
+
+    await until(noted)
 
 
 async def test_an_expired_key_is_refused(api: Client, server: Server) -> None:
@@ -85,9 +88,11 @@ async def test_an_expired_key_is_refused(api: Client, server: Server) -> None:
     body = {"name": "k", "scopes": ["read"], "expires_at": soon.isoformat()}
     made = (await api.post("/api/v1/keys", body)).body
     brief = Client(server, api.workspace_id, made["api_key"])
-    async with asyncio.timeout(20):
-        while (await brief.get("/api/v1/users")).status != 401:
-            await asyncio.sleep(0.05)
+
+    async def refused() -> bool:
+        return (await brief.get("/api/v1/users")).status == 401
+
+    await until(refused)
     body["expires_at"] = "2020-01-01T00:00:00Z"
     assert (await api.post("/api/v1/keys", body)).status == 422
 
