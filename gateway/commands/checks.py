@@ -76,9 +76,12 @@ async def _database_faults(conn: Any) -> list[Finding]:
         faults.append(bad("pgvector", f"version {vector} is too old: 0.8 or newer is needed"))
     try:
         await refuse_unsafe_role(conn)
+        missing = await pending(conn)
     except ConfigError as error:
         return [*faults, bad("database", error.message)]
-    if (missing := await pending(conn)) > 0:
+    except (asyncpg.UndefinedTableError, asyncpg.UndefinedFunctionError):
+        return [*faults, bad("migrations", "none is applied: run `parley migrate` with DATABASE_ADMIN_URL")]
+    if missing > 0:
         faults.append(bad("migrations", f"{missing} not applied: run `parley migrate` with DATABASE_ADMIN_URL"))
     elif missing < 0:
         faults.append(bad("migrations", f"the database is {-missing} ahead: a newer Parley has migrated it"))

@@ -1,0 +1,302 @@
+"""The commands, as a person or a script uses them, against a served gateway over real stores."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import aiohttp
+import asyncpg
+import pytest
+from aiohttp import web
+
+from gateway.cli import main
+from gateway.client import CallFailed, Target, connect
+from gateway.commands import listen, ports
+from gateway.commands.grammar import names
+from gateway.commands.reading import MOST_DOCUMENTS, Document, Fault, batches, read, stamps
+from gateway.commands.terminal import plain
+from gateway.services import Ground
+from kernel.ids import new_id
+from kernel.secrets import KeyRing
+from kernel.settings import Settings, table
+from simulators.telegram.server import run_simulator
+from tests.conftest import Stores
+from tests.gateway_parts import TOKEN
+from tests.http_face import Server, client, served
+from webhooks import signing
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    status: int
+    out: str
+    err: str
+
+
+Command = Callable[..., Awaitable[Run]]
+
+
+@pytest.fixture(scope="module")
+async def server(ground: Ground) -> AsyncIterator[Server]:
+    async with run_simulator() as simulator, served(ground, telegram_url=simulator.url) as server:
+        yield server
+
+
+@pytest.fixture
+def shell(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Awaitable[Run]]:
+    """Runs a command with this environment and standard input."""
+    for row in table(Settings()):
+        monkeypatch.delenv(row["name"], raising=False)
+    monkeypatch.setenv("PARLEY_DATA_DIR", str(tmp_path / "data"))
+
+    async def run(*argv: str, stdin: str = "", **environ: str) -> Run:
+        for name, value in environ.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
+        try:
+            status = await asyncio.to_thread(main, list(argv))
+        except SystemExit as ended:
+            status = int(ended.code or 0)
+        printed = capsys.readouterr()
+        return Run(status, printed.out, printed.err)
+
+    return run
+
+
+@pytest.fixture
+async def parley(server: Server, workspace_id: str, shell: Command, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Commands that talk to the served gateway with an owner's key."""
+    api = await client(server, workspace_id)
+    monkeypatch.setenv("PARLEY_URL", server.url)
+    monkeypatch.setenv("PARLEY_API_KEY", api.api_key)
+    return shell
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom gateway.cli import main\ntry: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'aiohttp', 'asyncpg', 'orjson', 'pydantic', 'numpy', 'onnxruntime', 'uvloop'}\n"
+        "print('heavy:', sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "heavy: []" in done.stdout
+
+
+async def test_wrong_usage_ends_with_2(shell: Command) -> None:
+    assert (await shell()).status == 2
+    assert (await shell("dance")).status == 2
+    assert (await shell("up", "--port", "70000")).status == 2
+    wrong = await shell("webhooks", "listen", "--status", "9")
+    assert (wrong.status, wrong.err) == (2, "parley: --status: numbers from 200 to 599, separated by commas\n")
+
+
+async def test_without_a_gateway_the_error_says_what_to_do(shell: Command) -> None:
+    asked = await shell("ask", "hello")
+    assert asked.status == 1
+    assert asked.err.startswith("parley: no gateway known: start one with `parley up`")
+    assert asked.err.count("\n") == 1
+    port = ports.free_port("127.0.0.1", 20_000)
+    gone = await shell("ask", "hello", "--url", f"http://127.0.0.1:{port}", "--api-key", "x")
+    assert gone.status == 1
+    assert gone.err.startswith(f"parley: cannot reach http://127.0.0.1:{port} (")
+
+
+async def test_the_data_directorys_key_goes_to_its_own_gateway_only(shell: Command, tmp_path: Path) -> None:
+    (tmp_path / "credentials.json").write_text('{"url": "http://127.0.0.1:1", "api_key": "prl"}')
+    other = await shell("keys", "list", "--data-dir", str(tmp_path), "--url", "http://127.0.0.1:2")
+    assert other.status == 1
+    assert "no key for http://127.0.0.1:2" in other.err
+    (tmp_path / "credentials.json").write_text("{")
+    assert "is damaged" in (await shell("keys", "list", "--data-dir", str(tmp_path))).err
+
+
+async def test_ask(parley: Command) -> None:
+    told = await parley("ask", "what", "now?")
+    assert (told.status, told.out) == (0, "you said: what now?\n")
+    whole = json.loads((await parley("ask", "--json", "and then?")).out)
+    assert whole["answer"] == "you said: and then?"
+    refused = await parley("ask", "hello", "--api-key", "nonsense")
+    assert refused.status == 1
+    assert refused.err.startswith("parley: a valid API key is needed")
+
+
+async def test_chat_in_a_pipe_is_one_conversation(parley: Command, server: Server) -> None:
+    told = await parley("chat", "--json", stdin="first\n\nsecond\n")
+    assert told.status == 0
+    decoder, text, answers = json.JSONDecoder(), told.out, []
+    while text.strip():
+        answer, end = decoder.raw_decode(text.lstrip())
+        text = text.lstrip()[end:]
+        answers.append(answer)
+    assert [answer["answer"] for answer in answers] == ["you said: first", "you said: second"]
+    assert len({answer["conversation_id"] for answer in answers}) == 1
+    plainly = await parley("chat", stdin="third\n")
+    assert plainly.out == "you said: third\n\n"
+
+
+async def test_keys(parley: Command, shell: Command) -> None:
+    made = json.loads((await parley("keys", "create", "reader", "--scopes", "read", "--json")).out)
+    listed = json.loads((await parley("keys", "list", "--json")).out)["items"]
+    assert {"reader", "test"} == {item["name"] for item in listed}
+    assert "reader" in (await parley("keys", "list")).out
+    forbidden = await shell("keys", "list", "--api-key", made["api_key"])
+    assert forbidden.status == 1
+    assert (await parley("keys", "revoke", made["key_id"])).out == f"{made['key_id']} revoked\n"
+    assert (await parley("keys", "revoke", "key_none")).status == 1
+
+
+async def test_webhooks(parley: Command) -> None:
+    added = await parley("webhooks", "add", "http://127.0.0.1:20009/hook", "--events", "chat.*", "--json")
+    assert added.status == 0, added.err
+    made = json.loads(added.out)
+    assert made["secret"].startswith("whsec_")
+    assert made["webhook_id"] in (await parley("webhooks", "list")).out
+    bad = await parley("webhooks", "add", "http://127.0.0.1:20009/hook", "--events", "no such type")
+    assert bad.status == 1
+    assert (await parley("webhooks", "resend", "dlv_none")).status == 1
+
+
+async def test_channels(parley: Command) -> None:
+    async def items() -> list[dict[str, object]]:
+        found: list[dict[str, object]] = json.loads((await parley("channels", "list", "--json")).out)["items"]
+        return [item for item in found if item["kind"] == "telegram"]
+
+    refused = await parley("channels", "connect", "telegram", "--token", TOKEN)
+    assert refused.status == 1
+    assert "Telegram refuses" in refused.err
+    assert await items() == []
+
+
+async def test_an_overloaded_gateway_is_asked_again_under_the_same_key() -> None:
+    keys: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        keys.append(request.headers["Idempotency-Key"])
+        if len(keys) < 3:
+            body = {"message": "busy", "code": "overloaded", "details": [], "retry_after": 0.01}
+            return web.json_response(body, status=503)
+        return web.json_response({"fine": True})
+
+    async def lost(request: web.Request) -> web.Response:
+        return web.Response(text="<html>", status=502)
+
+    app = web.Application()
+    app.router.add_post("/busy", answer)
+    app.router.add_get("/proxy", lost)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with connect(Target(f"http://127.0.0.1:{runner.addresses[0][1]}", "k")) as api:
+        assert await api.post("/busy", {}) == {"fine": True}
+        assert len(keys) == 3
+        assert len(set(keys)) == 1
+        with pytest.raises(CallFailed, match="HTTP 502 and not Parley's"):
+            await api.get("/proxy")
+    await runner.cleanup()
+
+
+async def test_the_receiver_believes_signatures_only(capsys: pytest.CaptureFixture[str]) -> None:
+    secret = signing.new_secret()
+    receiver = listen.Receiver([secret], [200, 500], as_lines=True)
+    body = b'{"type": "ping", "data": {}}'
+    good = signing.signed_headers([signing.secret_key(secret)], "evt_1", int(time.time()), body)
+    async with listen._serving(receiver, "127.0.0.1", 0) as url, aiohttp.ClientSession() as session:
+        answered = []
+        for headers in (good, good, {**good, "webhook-signature": "v1,AAAA"}, {}):
+            async with session.post(url, data=body, headers=headers) as response:
+                answered.append(response.status)
+    assert answered == [200, 500, 401, 401]
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["signature"] for line in lines[:2]] == ["verified", "verified"]
+    assert lines[1]["repeated"]
+    assert lines[0]["event"]["type"] == "ping"
+
+
+async def test_settings_and_secrets(shell: Command) -> None:
+    assert json.loads((await shell("settings", "--json")).out) == table(Settings.read())
+    ring = (await shell("secrets", "generate")).out.strip()
+    assert KeyRing.parse(ring).current == "k1"
+    bad = await shell("settings", LOG_LEVEL="LOUD")
+    assert (bad.status, bad.err) == (1, "parley: LOG_LEVEL: must be DEBUG, INFO, WARNING or ERROR\n")
+
+
+async def test_a_deployments_first_steps(shell: Command, stores: Stores) -> None:
+    name = new_id("db")
+    conn = await asyncpg.connect(stores.admin_url)
+    await conn.execute(f"CREATE DATABASE {name}")
+    await conn.close()
+
+    def there(url: str) -> str:
+        return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+    ring = (await shell("secrets", "generate")).out.strip()
+    env = {
+        "DATABASE_URL": there(stores.app_url),
+        "DATABASE_ADMIN_URL": there(stores.admin_url),
+        "REDIS_URL": stores.redis_url,
+        "PARLEY_SECRET_KEYS": ring,
+    }
+    assert json.loads((await shell("migrate", "--json", **env)).out)["applied"] >= 5
+    assert (await shell("migrate")).out == "the database is up to date\n"
+    assert (await shell("keys", "owner")).out.startswith("prl_live_")
+    assert (await shell("doctor")).status == 0
+    refused = await shell("migrate", DATABASE_ADMIN_URL="postgresql://nobody@127.0.0.1:1/none")
+    assert refused.status == 1
+    assert refused.err.startswith("parley: DATABASE_ADMIN_URL: cannot connect")
+
+
+def test_documents_are_read_from_files_folders_and_corpora(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "x.md").write_text("# no")
+    (tmp_path / "sub" / "a.md").write_text("# Alpha\n\nbody")
+    (tmp_path / "b.html").write_text("<title>Beta</title><p>body")
+    (tmp_path / "c.txt").write_bytes("plain café".encode("latin-1"))
+    (tmp_path / "d.jsonl").write_text('{"id": 1, "title": "One", "text": "x"}\n\n{"id": 2}\nnope\n')
+    (tmp_path / "e.pdf").write_bytes(b"%PDF")
+    (tmp_path / "empty.md").write_text(" ")
+    found = list(read([str(tmp_path), str(tmp_path / "e.pdf"), str(tmp_path / "gone")]))
+    documents = {d.title: d for d in found if isinstance(d, Document)}
+    assert set(documents) == {"Alpha", "", "c", "One"}
+    assert documents["Alpha"].external_id == (tmp_path / "sub" / "a.md").as_uri()
+    assert documents[""].format == "html"
+    assert documents["c"].text == "plain café"
+    assert documents["One"].external_id == "1"
+    faults = {Path(f.path).name: f.why for f in found if isinstance(f, Fault)}
+    assert set(faults) == {"d.jsonl:3", "d.jsonl:4", "e.pdf", "empty.md", "gone"}
+    assert {Path(path).name for path in stamps([str(tmp_path), "-"])} == {
+        "a.md", "b.html", "c.txt", "d.jsonl", "empty.md"
+    }  # fmt: skip
+
+
+def test_batches_fit_into_requests() -> None:
+    small = [Document(str(n), "", "x") for n in range(MOST_DOCUMENTS + 1)]
+    assert [len(batch) for batch in batches(small)] == [MOST_DOCUMENTS, 1]
+    large = [Document(str(n), "", "x" * 900_000) for n in range(3)]
+    assert [len(batch) for batch in batches(large)] == [2, 1]
+
+
+def test_foreign_text_cannot_steer_the_terminal() -> None:
+    assert plain("a\x1b[31mred\x07\u202e b\n") == "a[31mred b\n"
+
+
+def test_every_command_has_a_function() -> None:
+    import importlib
+
+    from gateway.commands import grammar
+
+    for name in names():
+        options, _ = grammar.parser().parse_known_args([*name.split(), *(["telegram"] if "connect" in name else ["x"])])
+        module, _, function = options.run.partition(":")
+        assert callable(getattr(importlib.import_module(f"gateway.commands.{module}"), function)), name
