@@ -70,7 +70,7 @@ class Pollers:
                 if offset is None:
                     return
                 client = await self._services.directory.client(account)
-                got = await telegram.get_updates(client, offset, _LONG_POLL)
+                got = await telegram.get_updates(client, offset, 0 if faults else _LONG_POLL)
                 if isinstance(got, telegram.PollError):
                     faults += 1
                     await self._pause(account, got, faults)
