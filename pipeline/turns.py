@@ -111,7 +111,7 @@ async def accept_many(conn: Connection, arrivals: Sequence[Arrival]) -> list[Acc
         [a.external_id for a in arrivals],
         [a.message.conversation_key if a.message else "" for a in arrivals],
         [a.message.kind if a.message else "" for a in arrivals],
-        [a.message.to_json() if a.message else None for a in arrivals],
+        [a.message for a in arrivals],  # orjson writes dataclasses itself, ten times as fast as `asdict`
         [a.payload for a in arrivals],
         ["pending" if a.message else "dead" for a in arrivals],
         [a.cause for a in arrivals],
