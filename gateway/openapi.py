@@ -106,7 +106,7 @@ def _headers() -> Json:
 def _schemas(routes: Sequence[Route]) -> tuple[Names, Json]:
     wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(Error, "serialization")]
     for route in routes:
-        wanted += [(route.request, "validation")] if route.request else []
+        wanted += [(route.request, "validation")] if route.request and not route.parts else []
         wanted += [(route.response, "serialization")] if route.response else []
     refs, definitions = models_json_schema(list(dict.fromkeys(wanted)), ref_template=_REF)
     names: Names = {(model, mode): str(refs[model, mode]["$ref"]).rsplit("/", 1)[1] for model, mode in wanted}

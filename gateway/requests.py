@@ -19,6 +19,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from gateway import idempotency, reading
 from gateway.idempotency import Replay, Try
 from gateway.metrics import REQUEST_SECONDS, REQUESTS
+from gateway.parts import digest_of, read_form
+from gateway.reading import refuse_nul
 from gateway.web import Answer, Call, Face, Route, dump
 from kernel import log
 from kernel.db import AWAY
@@ -155,14 +157,33 @@ async def _run(call: Call) -> web.StreamResponse:
     if route.keyed:
         call.caller = await call.face.auth.caller(request.headers, request.remote or "", route.scope)
     call.path = reading.parse_path(route, request)
-    if route.repeatable and not route.parts:
-        raw = await reading.read_body(request, route.limit)
-        key = request.headers.get(idempotency.HEADER)
-        if key is not None:
-            return await _once(call, key, raw)
-        call.body = reading.parse_body(route, request, raw)
+    if route.repeatable:
+        with call.face.uploads.enter() if route.parts else nullcontext():
+            return await _unsafe(call)
     call.query = reading.parse_query(route, request)
     return _response(call, await route.handler(call))
+
+
+async def _unsafe(call: Call) -> web.StreamResponse:
+    """A call that changes something: its body is read whole before anything is done."""
+    route, request = call.route, call.request
+    if route.parts:
+        call.body = form = await read_form(request, route.limit)
+        refuse_nul([*form.fields.values(), *form.fields])
+        raw = digest_of(form)
+    else:
+        raw = await reading.read_body(request, route.limit)
+    key = request.headers.get(idempotency.HEADER)
+    if key is not None:
+        return await _once(call, key, raw)
+    return await _checked(call, raw)
+
+
+async def _checked(call: Call, raw: bytes) -> web.StreamResponse:
+    if not call.route.parts:
+        call.body = reading.parse_body(call.route, call.request, raw)
+    call.query = reading.parse_query(call.route, call.request)
+    return _response(call, await call.route.handler(call))
 
 
 async def _once(call: Call, key: str, raw: bytes) -> web.StreamResponse:
@@ -179,9 +200,7 @@ async def _once(call: Call, key: str, raw: bytes) -> web.StreamResponse:
     call.origin = found.origin
     async with idempotency.holding(ground.database, found):
         try:
-            call.body = reading.parse_body(call.route, request, raw)
-            call.query = reading.parse_query(call.route, request)
-            response = _response(call, await call.route.handler(call))
+            response = await _checked(call, raw)
         except Exception as error:
             response = refusal(known(error), call.request_id)
         await _keep(call, found, response)

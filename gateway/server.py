@@ -24,6 +24,7 @@ _log = log.get("server")
 
 _PATIENCE = 25.0  # seconds that a graceful stop gives to requests in flight
 _KEEP_ALIVE = 75.0
+_UPLOADS = 4  # at once; each may hold as much memory as its limit allows
 
 Hook = Callable[[Services], AbstractAsyncContextManager[object]]
 
@@ -35,7 +36,7 @@ async def open_app(services: Services, routes: Sequence[Route] = ROUTES) -> Asyn
     ground = services.ground
     auth = Auth(ground.database, ground.ring, ground.limiter)
     streams = Streams(ground.database, services.hub, auth)
-    face = Face(services, auth, streams, Load(ground.settings.max_concurrent_requests))
+    face = Face(services, auth, streams, Load(ground.settings.max_concurrent_requests), Load(_UPLOADS))
     tasks = [
         asyncio.create_task(streams.run()),
         asyncio.create_task(upkeep.watch_loop()),

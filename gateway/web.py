@@ -42,6 +42,7 @@ class Face:
     auth: Auth
     streams: Streams
     load: Load
+    uploads: Load
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from gateway.routes.table import ROUTES
 from gateway.services import Ground
 from gateway.web import Route
 from identity import keys
+from pipeline.knowledge.ingest import Ingester
 from tests.gateway_parts import telegram_account
 from tests.http_face import Client, Server, client, served
 
@@ -56,14 +57,15 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
     reply = await api.post("/api/v1/messages?wait=20", {"user_id": "ann", "text": "hi"})
     assert reply.status == 200
     hook = await api.post("/api/v1/webhooks", {"url": "http://127.0.0.1:9001/x", "events": ["*"]})
+    ingested = await api.post("/api/v1/ingest/text", {"text": "We open at nine.", "title": "Hours"})
+    await Ingester(server.ground.database, server.ground.embedder).work(ingested.body["job_id"])
     ping = await api.post(f"/api/v1/webhooks/{hook.body['webhook_id']}/test")
     conversation = reply.body["conversation_id"]
     async with server.ground.database.workspace(api.workspace_id) as conn:
         await conn.execute("UPDATE inbound_updates SET status = 'dead', message = NULL")
         await conn.execute("UPDATE outbound_messages SET state = 'unknown'")
-        found = await conn.fetchrow(
-            "SELECT (SELECT update_id FROM inbound_updates LIMIT 1), (SELECT outbound_id FROM outbound_messages LIMIT 1)"
-        )
+        update_id = await conn.fetchval("SELECT update_id FROM inbound_updates")
+        outbound_id = await conn.fetchval("SELECT outbound_id FROM outbound_messages")
     return {
         "conversation_id": conversation,
         "session_id": (await api.get("/api/v1/sessions")).body["items"][0]["session_id"],
@@ -73,8 +75,10 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
         "delivery_id": ping.body["delivery_id"],
         "event_id": ping.body["event_id"],
         "key_id": api.key_id,
-        "update_id": found["update_id"],
-        "outbound_id": found["outbound_id"],
+        "job_id": ingested.body["job_id"],
+        "source_id": (await api.get("/api/v1/sources")).body["items"][0]["source_id"],
+        "update_id": update_id,
+        "outbound_id": outbound_id,
     }
 
 
@@ -112,13 +116,11 @@ async def test_no_route_knows_another_workspaces_objects(
         for method, operation in methods.items():
             body = example(operation, api) if "requestBody" in operation else None
             theirs = await stranger(method.upper(), path.format(**ids), body)
-            never = await stranger(
-                method.upper(), path.format(**{name: f"{ids[name][:5]}none" for name in names}), body
-            )
+            unknown = {name: f"{ids[name][:5]}none" for name in names}
+            never = await stranger(method.upper(), path.format(**unknown), body)
             assert (theirs.status, never.status) == (404, 404), (method, path, theirs.raw, never.raw)
-            assert theirs.body["message"].replace(ids[names[0]], "") == never.body["message"].replace(
-                f"{ids[names[0]][:5]}none", ""
-            )
+            told = theirs.body["message"].replace(ids[names[0]], "")
+            assert told == never.body["message"].replace(unknown[names[0]], "")
             tried.add(names[0])
     assert tried == set(ids)
 

@@ -7,7 +7,9 @@ from gateway.routes import (
     channels,
     conversations,
     health,
+    ingest,
     keys,
+    knowledge,
     operations,
     pages,
     people,
@@ -21,6 +23,8 @@ from gateway.web import Route
 ROUTES: list[Route] = [
     *ask.ROUTES,
     *talk.ROUTES,
+    *ingest.ROUTES,
+    *knowledge.ROUTES,
     *conversations.ROUTES,
     *channels.ROUTES,
     *people.ROUTES,
