@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gateway.directory import Directory
 from gateway.hub import Hub
@@ -192,7 +192,8 @@ class TurnRunner:
             state = machine.State(turn, lambda piece: self._hub.tell(turn.place, {"type": "piece", "text": piece}))
             steps = route.steps_for(turn, echo=account.settings.get("answer") == "echo")
             results = await machine.run(state, steps, self._tools)
-        return self._say(turn, account, results["compose"])
+        said = self._say(turn, account, results["compose"])
+        return replace(said, metrics=route.metrics(turn, results), snapshot=route.snapshot(turn, results))
 
     def _say(self, turn: Turn, account: Account, composed: Json, *, status: str = "done", failure: str = "") -> Result:
         reply: Reply = route.reply_of(composed)

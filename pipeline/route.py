@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kernel.types import Citation, InboundMessage, Json, Reply
 from pipeline.machine import State, Step, Tools
@@ -57,6 +57,26 @@ def ends_session(turn: Turn) -> bool:
 def question(updates: Sequence[InboundMessage]) -> str:
     """Messages sent in a burst, read as one."""
     return "\n".join(update.text for update in updates if update.text)
+
+
+def metrics(turn: Turn, results: Mapping[str, Json]) -> Json:
+    """What a turn cost, in milliseconds and tries, and which model answered."""
+    return {
+        "attempt": turn.attempt,
+        **{f"{name}_ms": result["took_ms"] for name, result in results.items() if "took_ms" in result},
+        **({"model": results["answer"]["model"]} if "answer" in results else {}),
+    }
+
+
+def snapshot(turn: Turn, results: Mapping[str, Json]) -> Json:
+    """Where the session stands after this turn."""
+    answer = results.get("answer", {})
+    return {
+        "turn_id": turn.turn_id,
+        "question": question(turn.updates),
+        "grounded": answer.get("grounded"),
+        "documents": list(dict.fromkeys(citation["document_id"] for citation in answer.get("citations", []))),
+    }
 
 
 def reply_of(composed: Json) -> Reply:
