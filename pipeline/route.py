@@ -105,7 +105,9 @@ async def _contextualise(state: State, tools: Tools) -> Json:
 async def _retrieve(state: State, tools: Tools) -> Json:
     asked = state.results["contextualise"]
     started = time.perf_counter()
-    hits = await tools.search(state.turn.workspace_id, asked["question"], asked["history"], tools.top_k)
+    wanted = state.turn.updates[-1].detail  # a REST caller may say how many passages it wants
+    k = int(wanted) if wanted.isdecimal() else tools.top_k
+    hits = await tools.search(state.turn.workspace_id, asked["question"], asked["history"], k)
     return {"hits": hits, "took_ms": round((time.perf_counter() - started) * 1000, 1)}
 
 
@@ -118,8 +120,10 @@ async def _answer(state: State, tools: Tools) -> Json:
 
 async def _compose(state: State, tools: Tools) -> Json:
     answer = state.results["answer"]
+    unread = dict.fromkeys(_KINDS[update.detail] for update in state.turn.updates if update.detail in _KINDS)
+    note = f"\n\n_(I can't look at {' or '.join(unread)} yet, so this answers your words alone.)_" if unread else ""
     return {
-        "text": answer["text"],
+        "text": answer["text"] + note,
         "citations": answer["citations"],
         "retrieval": {
             "hits": state.results["retrieve"]["hits"],
