@@ -89,8 +89,8 @@ async def _database_faults(conn: Any) -> list[Finding]:
 
 
 async def _versions(conn: Any) -> str:
-    server = conn.get_server_version()
-    return f"Postgres {server.major}.{server.minor}, pgvector {await _pgvector(conn)}, migrations current"
+
+    return f"Postgres {conn.get_settings().server_version.split()[0]}, pgvector {await _pgvector(conn)}, migrations current"
 
 
 async def _pgvector(conn: Any) -> str | None:

@@ -70,7 +70,12 @@ def knowledge() -> list[dict[str, Any]]:
     """The sample documents as the REST API takes them."""
     files = sorted(p for p in _KNOWLEDGE.iterdir() if p.suffix in (".md", ".txt"))
     return [
-        {"external_id": f"demo/{file.name}", "title": _title(file), "text": file.read_text(encoding="utf-8")}
+        {
+            "external_id": f"demo/{file.name}",
+            "title": _title(file),
+            "text": file.read_text(encoding="utf-8"),
+            "format": "markdown" if file.suffix == ".md" else "text",
+        }
         for file in files
     ]
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from gateway.client import Client, connect, find_target
-from gateway.commands.reading import Document, Fault, batches, read, stamps
+from gateway.commands.reading import Document, Fault, batches, name_of, read, stamps
 from gateway.commands.terminal import Progress, note, out
 
 _LOOK = 0.2
@@ -43,9 +44,19 @@ async def run(options: Namespace) -> int:
             await asyncio.sleep(_WATCH)
             now = stamps(options.paths)
             changed = [path for path, stamp in now.items() if seen.get(path) != stamp]
+            await _forget(client, seen.keys() - now.keys())
             seen = now
             if changed:
                 _tell(await _send(client, changed, options), options)
+
+
+async def _forget(client: Client, removed: Collection[str]) -> None:
+    """Takes files that were deleted out of the knowledge."""
+    gone = {name_of(Path(path)) for path in removed}
+    for source in await client.items("/api/v1/sources") if gone else []:
+        if source["uri"] in gone:
+            await client.delete(f"/api/v1/sources/{source['source_id']}")
+            note(f"{source['uri']} removed")
 
 
 async def _send(client: Client, paths: Sequence[str], options: Namespace) -> Report:

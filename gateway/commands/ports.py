@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 
 from kernel.errors import ConfigError
@@ -22,7 +23,7 @@ def is_free(host: str, port: int) -> bool:
     except socket.gaierror as error:
         raise ConfigError(f"--host: {host!r} is no address of this machine") from error
     except OSError as error:
-        if error.errno is not None and "assign" in (error.strerror or ""):
+        if error.errno == errno.EADDRNOTAVAIL:
             raise ConfigError(f"--host: {host!r} is no address of this machine") from error
         return False
     return True

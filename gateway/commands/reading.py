@@ -14,6 +14,7 @@ from kernel.errors import InvalidRequest
 from pipeline.knowledge.ingest import FORMATS, decode
 
 _CORPUS = ".jsonl"
+_LONGEST_NAME = 500
 MOST_DOCUMENTS = 1000
 MOST_CHARACTERS = 2_000_000
 
@@ -101,7 +102,13 @@ def _file(file: Path) -> Document | Fault:
     if not text.strip():
         return Fault(str(file), "is empty")
     title = "" if format_ == "html" else _title(text, file.stem)
-    return Document(file.resolve().as_uri(), title, text, format_)
+    return Document(name_of(file), title, text, format_)
+
+
+def name_of(file: Path) -> str:
+    """The external id of a file: its path as a file: URI, or a hash of that where it would be too long."""
+    uri = file.resolve().as_uri()
+    return uri if len(uri) <= _LONGEST_NAME else f"file:{sha256(uri.encode()).hexdigest()}"
 
 
 def _title(text: str, fallback: str) -> str:
@@ -142,5 +149,9 @@ def _line(where: str, line: str) -> Document | Fault:
         return Fault(where, 'needs "id" and a "text" that is not empty')
     metadata = entry.get("metadata")
     return Document(
-        str(entry["id"]), str(entry.get("title") or ""), text, "text", metadata if isinstance(metadata, dict) else {}
+        str(entry["id"]),
+        str(entry.get("title") or "")[:500],
+        text,
+        "text",
+        metadata if isinstance(metadata, dict) else {},
     )
