@@ -357,9 +357,11 @@ END $$;
 CREATE FUNCTION next_due() RETURNS double precision
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    SELECT greatest(0, extract(epoch FROM least(
+    SELECT greatest(0, extract(epoch FROM first - now())::double precision)
+    FROM (SELECT least(
         (SELECT min(waiting.due_at) FROM waiting_endpoints() AS waiting
          JOIN webhooks w ON w.webhook_id = waiting.webhook_id AND w.status = 'enabled'),
         (SELECT min(d.lease_until) FROM webhook_deliveries d WHERE d.status = 'leased')
-    ) - now())::double precision);
+    ) AS first) AS soonest
+    WHERE first IS NOT NULL;
 END;

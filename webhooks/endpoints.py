@@ -47,7 +47,7 @@ def url_fault(url: object, allow: Sequence[Network] = ()) -> str | None:
         return "this is no URL"
     if parsed.scheme not in ("http", "https"):
         return "the scheme has to be https or http"
-    if parsed.raw_user is not None or parsed.raw_password is not None or "@" in parsed.raw_authority:
+    if re.match(r"[a-z]+://[^/?#]*@", url, re.IGNORECASE):
         return "user names and passwords do not belong into the URL"
     if port is None or port in _REFUSED_PORTS or (port < 1024 and port not in _LOW_PORTS_ALLOWED):
         return f"port {port} is not for webhooks"

@@ -35,7 +35,7 @@ _PACE = 0.01  # between claims that find little room
 _SWEEP = 1.0
 _LEASE_MARGIN = 30.0
 _RECORD_LAST = 5.0
-_AWAY = (*AWAY, asyncpg.PostgresError)
+_AWAY = (*AWAY, asyncpg.PostgresError, asyncpg.InternalClientError)
 
 log = structlog.get_logger(__name__)
 
@@ -146,9 +146,7 @@ class DeliveryEngine:
         try:
             yield
         finally:
-            if not conn.is_closed():
-                conn.remove_termination_listener(heard)
-                await conn.remove_listener(CHANNEL, heard)
+            conn.terminate()  # it may be broken in the midst of a query, so there is no polite way
 
     async def _claim_on(self, conn: Connection, stop: asyncio.Event) -> None:
         while not stop.is_set():
@@ -198,9 +196,17 @@ class DeliveryEngine:
                 self.counts.stale += 1
                 self._let_go(claim)
                 continue
+            begun = time.time()
             self._sending += 1
             try:
                 self._recorder.add(await self._deliver(claim))
+            except asyncio.CancelledError:
+                self._recorder.add(self._cut_short(claim, begun))
+                raise
+            except Exception as error:
+                # The lane has to live on; the lease runs out and the sweep notes an unknown outcome.
+                log.error("deliveries.lane_failed", delivery_id=claim.delivery_id, error=repr(error))
+                self._let_go(claim)
             finally:
                 self._sending -= 1
 
@@ -212,17 +218,16 @@ class DeliveryEngine:
             outcome = Outcome(now, 0, None, "secret_unreadable", "the signing secret cannot be opened")
         else:
             headers["content-type"] = "application/json"
-            outcome = await self._post(claim, headers)
-        return Result(claim, outcome, decide(claim.attempt, outcome, time.time(), self._rand()))
+            outcome = await post(self._session, claim.url, headers, claim.body, self._timeouts)
+        return self._judge(claim, outcome)
 
-    async def _post(self, claim: Claim, headers: dict[str, str]) -> Outcome:
-        begun = time.time()
-        try:
-            return await post(self._session, claim.url, headers, claim.body, self._timeouts)
-        except asyncio.CancelledError:
-            # Only a stop cancels; the try may have arrived, so it is logged like any other.
-            spent = round((time.time() - begun) * 1_000)
-            return Outcome(begun, spent, None, "interrupted", "the sender was stopped during this try")
+    def _cut_short(self, claim: Claim, begun: float) -> Result:
+        """Only a stop cancels a send. It may have arrived, so it is logged like any other."""
+        spent = round((time.time() - begun) * 1_000)
+        return self._judge(claim, Outcome(begun, spent, None, "interrupted", "the sender was stopped during this try"))
+
+    def _judge(self, claim: Claim, outcome: Outcome) -> Result:
+        return Result(claim, outcome, decide(claim.attempt, outcome, time.time(), self._rand()))
 
     def _open(self, claim: Claim) -> list[bytes]:
         """The endpoint's signing keys, opened once. Raises SealBroken, or ValueError when there is none."""

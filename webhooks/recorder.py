@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
+import asyncpg
 import structlog
 
 from kernel.backoff import exponential
@@ -18,6 +19,7 @@ from webhooks import claims
 from webhooks.claims import Result
 
 _LIMIT = 256
+_AWAY = (*AWAY, asyncpg.InternalClientError)
 
 log = structlog.get_logger(__name__)
 
@@ -67,19 +69,20 @@ class Recorder:
             try:
                 applied = await claims.record(await self._line(), batch)
                 break
-            except AWAY:
-                # The tries were made and their leases may still hold: keep at it.
-                await self._hang_up()
-                trouble += 1
-                await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=random.random()))
             except Exception as error:
-                if len(batch) > 1:
+                # asyncpg says InterfaceError both for a lost line and, as a ValueError too, for a value it cannot encode.
+                if isinstance(error, _AWAY) and not isinstance(error, ValueError):
+                    trouble += 1
+                    await self._hang_up()  # the tries were made and their leases may still hold: keep at it
+                    await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=random.random()))
+                elif len(batch) > 1:
                     for result in batch:
                         await self._record([result])
                     return
-                log.error("deliveries.record_failed", delivery_id=batch[0].claim.delivery_id, error=repr(error))
-                applied = [False]
-                break
+                else:
+                    log.error("deliveries.record_failed", delivery_id=batch[0].claim.delivery_id, error=repr(error))
+                    applied = [False]
+                    break
         for result, done in zip(batch, applied, strict=True):
             self._settled(result, done)
 
@@ -91,5 +94,5 @@ class Recorder:
 
     async def _hang_up(self) -> None:
         self._conn = None
-        with suppress(*AWAY):
+        with suppress(*_AWAY):
             await self._stack.aclose()

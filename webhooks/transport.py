@@ -141,7 +141,7 @@ def classify(error: Exception) -> tuple[str, str]:
 
 # The first match counts, so a subclass stands before its base.
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
-    ((aiohttp.InvalidURL, UnicodeError), "invalid_url", "the URL cannot be used"),
+    ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError), "invalid_url", "the URL cannot be used"),
     ((aiohttp.ClientConnectorDNSError,), "dns_error", "the host name does not resolve"),
     ((aiohttp.ClientSSLError, ssl.SSLError, ssl.CertificateError), "tls_error", "no trusted TLS connection"),
     ((aiohttp.ConnectionTimeoutError,), "connect_timeout", "no connection in time"),
