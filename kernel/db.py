@@ -50,6 +50,7 @@ class Database:
                 min_size=1,
                 max_size=size,
                 init=_prepare,
+                reset=_leave,
                 command_timeout=60,
                 server_settings={"application_name": name, "jit": "off"},
             )
@@ -91,6 +92,11 @@ async def _prepare(conn: asyncpg.Connection[Any]) -> None:
     )
     if await conn.fetchval("SELECT to_regtype('halfvec') IS NOT NULL"):
         await register_vector(conn)
+
+
+async def _leave(conn: asyncpg.Connection[Any]) -> None:
+    """Nothing: we alter sessions within transactions only, and open ones are rolled back and listeners dropped before
+    this is called. asyncpg's RESET would be a second round trip for every statement outside a transaction."""
 
 
 async def refuse_unsafe_role(conn: Connection) -> None:
