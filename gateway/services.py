@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from arq.connections import ArqRedis
 
@@ -27,6 +27,7 @@ from kernel.settings import Settings
 from kernel.types import Account, Channel
 from pipeline.embedding.batcher import BatchingEmbedder, open_embedder
 from pipeline.embedding.lazy import LazyEmbedder
+from pipeline.embedding.minilm import Precision
 from pipeline.knowledge.retrieval import Retriever
 from pipeline.machine import Tools
 from pipeline.steps import RedisSteps
@@ -126,7 +127,10 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
 def lazy_embedder(settings: Settings) -> LazyEmbedder:
     def load() -> BatchingEmbedder:
         return open_embedder(
-            settings.rag_embedding_model, settings.data_dir / "models", batch_size=settings.embedding_batch_size
+            settings.rag_embedding_model,
+            settings.data_dir / "models",
+            batch_size=settings.embedding_batch_size,
+            precision=cast("Precision", settings.rag_embedding_precision),
         )
 
     return LazyEmbedder(settings.rag_embedding_model, load)

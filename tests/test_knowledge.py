@@ -176,9 +176,9 @@ async def test_the_large_scope_plan_finds_what_the_exact_one_finds(ground: Groun
         exact, candidates = [
             [row["external_id"] for row in await conn.fetch(
                 "SELECT * FROM search_chunks($1, NULL, $2, '{1}', $3, 0.5, 10, true, NULL, $4)",
-                workspace_id, ["wheel in drawer 3"], vector, below,
+                workspace_id, ["wheel in drawer 3"], vector, whole,
             )]
-            for below in (20_000, 0)
+            for whole in (True, False)
         ]  # fmt: skip
     assert len(set(exact) & set(candidates)) >= 9
 
