@@ -89,8 +89,8 @@ async def _database_faults(conn: Any) -> list[Finding]:
 
 
 async def _versions(conn: Any) -> str:
-
-    return f"Postgres {conn.get_settings().server_version.split()[0]}, pgvector {await _pgvector(conn)}, migrations current"
+    server = conn.get_settings().server_version.split()[0]
+    return f"Postgres {server}, pgvector {await _pgvector(conn)}, migrations current"
 
 
 async def _pgvector(conn: Any) -> str | None:
