@@ -159,7 +159,7 @@ class DeliveryEngine:
     async def _claim_some(self, conn: Connection) -> float:
         """Claims what there is room for. Returns for how long to sleep unless woken."""
         await self._sweep(conn)
-        first, retry = self._slots * 5 // 4 - self._held[False], self._slots // 2 - self._held[True]
+        first, retry = self._slots * 2 - self._held[False], self._slots // 2 - self._held[True]
         if first <= 0 and retry <= 0:
             return _POLL
         if max(first, retry) < self._slots // 4:
@@ -178,7 +178,7 @@ class DeliveryEngine:
         for claim in found:
             self._held[claim.attempt > 1] += 1
             self._queue.put_nowait((claim, latest))
-        self._low_water = self.in_flight - max(1, self.in_flight // 4)
+        self._low_water = self.in_flight - max(1, self.in_flight // 2)
 
     async def _sweep(self, conn: Connection) -> None:
         if time.monotonic() - self._swept_at >= _SWEEP:

@@ -70,7 +70,7 @@ class Recorder:
                 applied = await claims.record(await self._line(), batch)
                 break
             except Exception as error:
-                # asyncpg says InterfaceError both for a lost line and, as a ValueError too, for a value it cannot encode.
+                # asyncpg raises InterfaceError for a lost line and, as a ValueError too, for what it cannot encode.
                 if isinstance(error, _AWAY) and not isinstance(error, ValueError):
                     trouble += 1
                     await self._hang_up()  # the tries were made and their leases may still hold: keep at it
