@@ -15,7 +15,7 @@ import pytest
 from gateway.runner import Limits
 from gateway.services import CHANNELS, Ground
 from kernel.db import Database
-from kernel.types import Account, Json, Parsed
+from kernel.types import Account, InboundMessage, Json, Parsed
 from pipeline import turns
 from simulators.telegram import people
 from tests.conftest import Stores
@@ -171,7 +171,7 @@ async def test_d8_poison_is_set_aside_visible_and_can_be_replayed(
             found = await services.directory.account(account)
             assert found
             [message] = telegram.parse(found, orjson.loads(kept["payload"]))
-            assert isinstance(message, turns.InboundMessage)
+            assert isinstance(message, InboundMessage)
             await turns.revive(conn, dead["update_id"], message)
         services.runner.wake(turns.Place(account, message.conversation_key))
 
