@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -126,6 +127,9 @@ async def serve(
         if warm:
             warming = asyncio.create_task(_warm(services))
             stack.callback(warming.cancel)
+        gc.collect()
+        gc.freeze()  # what a start leaves behind stays for good: no collection has to walk it again
+        upkeep.spare_the_collector()
         _log.info("server.ready", url=url)
         if ready:
             ready(url)
