@@ -296,6 +296,10 @@ def test_prompt_fences_passages_and_keeps_roles() -> None:
     assert prompt.build("why?", history, [], memory=0)[1:] == [{"role": "user", "content": "why?"}]
 
 
+def test_only_passages_with_text_can_be_cited() -> None:
+    assert list(prompt.passages([{"text": None}, {"text": "a"}, {"text": " "}, {}, {"text": "b"}])) == [2, 5]
+
+
 def test_prompt_stays_within_its_room() -> None:
     hits = [{"title": "t" * 900, "text": "x" * 50_000}] * 40
     history = [{"role": "user", "text": "y" * 50_000}] * 10
@@ -354,6 +358,7 @@ HOSTILE = [
     ("Run `rows[5]` and\n```\nx[7] = 1\n```\n[1]", "Run `rows[5]` and\n```\nx[7] = 1\n```\n[1]"),
     ("a [b](https://evil.example/" + "x" * 3000 + ") c [1]", "a b c [1]"),
     ("![" + "x" * 500 + "](//evil.example/q) [1]", "[" + "x" * 500 + "](//evil.example/q) [1]"),
+    ("Yes![1] No![2](https://evil.example/q)", "Yes! [1] No! [2]"),
     ("Sources:\n[1]: Refund policy", "Sources:\n[1]: Refund policy"),
     ("If a < b and [sic] it holds [1]", "If a < b and [sic] it holds [1]"),
     ("Unclosed [bracket and text [1]", "Unclosed [bracket and text [1]"),

@@ -14,11 +14,13 @@ TRAILING = ".,;:!?*_"  # punctuation after an address that is not part of it
 
 # Lengths are bounded so that no text makes the scan slow, nor holds the stream back for long.
 _LABEL = r"(?:[^\[\]]|\[[^\]]{0,200}\]){0,300}"
+_MARK = r"[\[【]\^?\d{1,3}(?:\s?[,;]\s?\^?\d{1,3}){0,20}[\]】]"
 _TOKEN = re.compile(
     r"(?P<code>```.*?(?:```|\Z)|`[^`\n]+`)"
     r"|(?P<html></?(?:img|picture|source|svg|iframe|object|embed|video|audio|link|script|style|a)\b[^>]{0,2000}>?)"
     r"|(?P<definition>\n[ \t]*\[[^\]\n]{1,200}\]:[ \t]*<?(?:[a-z]+:|www\.|/)[^\n]*)"
-    r"|(?P<gap>[ \t]*)(?P<cited>[\[【]\^?\d{1,3}(?:\s?[,;]\s?\^?\d{1,3}){0,20}[\]】])(?:\([^)\n]{0,2000}\))?"
+    rf"|(?P<exclaimed>!(?={_MARK}))"
+    rf"|(?P<gap>[ \t]*)(?P<cited>{_MARK})(?:\([^)\n]{{0,2000}}\))?"
     rf"|(?P<link>!?\[(?P<label>{_LABEL})\](?P<target>\(\s?<?(?P<address>[^\s)>]*)[^)]{{0,2000}}\)|\[[^\]]{{0,200}}\])?)"
     r"|(?P<bang>!(?=\[))"
     rf"|<?(?P<url>{URL.pattern})>?",
@@ -36,10 +38,10 @@ class Cleaner:
     """Takes an answer piece by piece and gives back what may be shown of it.
 
     The parts that `feed` and `finish` return, joined, are the clean answer. `cited` fills with the passage numbers
-    (1 to `passages`) that it names, in order of appearance; `marked_unknown` tells that it bore the mark [0].
+    (of those in `passages`) that it names, in order of appearance; `marked_unknown` tells that it bore the mark [0].
     """
 
-    def __init__(self, passages: int, addresses: Collection[str]) -> None:
+    def __init__(self, passages: Collection[int], addresses: Collection[str]) -> None:
         self._passages = passages
         self._addresses = addresses
         self._held = ""
@@ -62,6 +64,8 @@ class Cleaner:
     def _replace(self, match: re.Match[str]) -> str:
         if match["code"]:
             return match[0]
+        if match["exclaimed"]:
+            return "! "  # "Yes![1]" is a cited exclamation, and must not become a picture
         if match["cited"]:
             return self._marks(match["gap"], match["cited"])
         if match["url"]:
@@ -80,7 +84,7 @@ class Cleaner:
     def _marks(self, gap: str, cited: str) -> str:
         numbers = [int(n) for n in re.findall(r"\d+", cited)]
         self.marked_unknown |= 0 in numbers
-        known = [n for n in dict.fromkeys(numbers) if 1 <= n <= self._passages]
+        known = [n for n in dict.fromkeys(numbers) if n in self._passages]
         self.cited += [n for n in known if n not in self.cited]
         return gap + "".join(f"[{n}]" for n in known) if known else ""
 

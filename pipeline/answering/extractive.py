@@ -18,6 +18,7 @@ _NEAR = 0.8  # how close to the best sentence's score another must come
 _SAME = 0.6  # share of words at which two sentences say the same
 _ROOM = 600  # characters quoted in all
 _LIST = 420  # characters of one list with its lead-in
+_BRIEF = 260  # characters up to which a sentence is followed into its paragraph
 
 _DEPENDENT = re.compile(
     r"(?:it|its|they|their|them|this|that|these|those|he|she|his|her|such|however|therefore|thus|otherwise|instead|"
@@ -57,7 +58,10 @@ def select(ranking: Ranking) -> list[Quote]:
     """What to quote: the best passage's part first, parts of one passage in its order."""
     parts: list[Quote] = []
     for sentence in _carrying(ranking.sentences):
-        longer = _merged([*parts, _whole(ranking.passages[sentence.at], sentence)])
+        part = _whole(ranking.passages[sentence.at], sentence)
+        if quoted(ranking.passages, part).endswith(("?", "？")):
+            continue
+        longer = _merged([*parts, part])
         if sum(len(quoted(ranking.passages, part)) for part in longer) <= _ROOM:
             parts = longer
     order = list(dict.fromkeys(p.at for p in parts))
@@ -88,19 +92,40 @@ def _whole(passage: Passage, s: Sentence) -> Quote:
     lead = _lead_in(passage, s.index)
     if lead is not None:
         end = _list_end(passage, lead)
-        span = passage.spans
-        if span[end].end - span[lead].start <= _LIST:
+        if _length(passage, lead, end) <= _LIST:
             return Quote(s.at, lead, end)
-        if span[s.index].end - span[lead].start <= _LIST:
+        if lead == s.index:
+            last = _reach(passage, first, end, _LIST)
+        elif _length(passage, lead, s.index) <= _LIST:
             first = lead
-        elif lead == s.index:
-            while last < end and span[last + 1].end - span[first].start <= _LIST:
-                last += 1
-    elif _DEPENDENT.match(s.text) and _follows(passage, s.index):
-        before = passage.spans[s.index - 1]
-        if passage.spans[s.index].end - before.start <= _ROOM:
-            first = s.index - 1
+    elif s.text.endswith((":", "：", "?", "？")):  # what answers it comes next
+        last = _reach(passage, first, len(passage.spans) - 1, _LIST)
+    elif _DEPENDENT.match(s.text) and _follows(passage, first) and _length(passage, first - 1, last) <= _ROOM:
+        first -= 1
+    if last == s.index:
+        last = _reach(passage, first, _paragraph_end(passage, last), _BRIEF)
     return Quote(s.at, first, last)
+
+
+def _length(passage: Passage, first: int, last: int) -> int:
+    return passage.spans[last].end - passage.spans[first].start
+
+
+def _reach(passage: Passage, first: int, last: int, room: int) -> int:
+    """The last span up to `last` that can be quoted together with `first` in `room` characters."""
+    end = first
+    while end < last and _length(passage, first, end + 1) <= room:
+        if not may_be_quoted(passage.spans[end + 1], text_of(passage, end + 1), shortest=1):
+            break
+        end += 1
+    return end
+
+
+def _paragraph_end(passage: Passage, index: int) -> int:
+    end = index
+    while end + 1 < len(passage.spans) and passage.spans[end + 1].block == passage.spans[index].block:
+        end += 1
+    return end
 
 
 def _lead_in(passage: Passage, index: int) -> int | None:
@@ -162,7 +187,7 @@ def _composed(passages: Sequence[Passage], quotes: Sequence[Quote]) -> tuple[str
         if title and title != shown:
             lines.append(f"**{title}**")
         shown = title
-        body = "\n".join(f"> {line}".rstrip() for line in text.splitlines())
+        body = re.sub(r"(?m)^", "> ", re.sub(r"\s*\n(?:[ \t\r]*\n)+", "\n\n", text)).replace("> \n", ">\n")
         mark = f"\n>\n> [{number}]" if passage.spans[quote.last].kind in ("code", "row") else f" [{number}]"
         lines.append(body + mark)
         citations.append(citation(number, passage.hit, text))
@@ -173,7 +198,7 @@ def _unknown(passages: Sequence[Passage]) -> str:
     titles = list(dict.fromkeys(title for p in passages if (title := _plain(p.title))))[:3]
     if not passages:
         return "I don't know: I searched this workspace's documents and found nothing about that."
-    where = f", in {_listing(titles)}" if titles else ""
+    where = f", in {_listing(titles)}," if titles else ""
     return (
         f"I don't know. I searched this workspace's documents; the closest passages{where} don't answer that. "
         "Other words, or a little more detail, may help me find it."
@@ -187,4 +212,4 @@ def _listing(titles: Sequence[str]) -> str:
 
 def _plain(title: str) -> str:
     """A title on one line, without characters that markdown would read."""
-    return re.sub(r"[*_`\[\]<>#\\|!]", " ", " ".join(title.split()))[:120].strip()
+    return " ".join(re.sub(r"[*_`\[\]<>#\\!]", " ", title.replace("|", "·")).split())[:120].strip()

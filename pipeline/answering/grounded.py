@@ -34,7 +34,7 @@ async def answer_with_model(
 
     `grounded` when it cites a passage, or says openly that the passages do not hold the answer (`unknown`).
     """
-    cleaner = Cleaner(len(hits), addresses(hits))
+    cleaner = Cleaner(prompt.passages(hits).keys(), addresses(hits))
     shown: list[str] = []
 
     def show(clean: str) -> None:
@@ -49,7 +49,7 @@ async def answer_with_model(
     text = "".join(shown).strip()
     if not text:
         raise ModelFailure("empty")
-    cited = [n for n in sorted(cleaner.cited) if str(hits[n - 1].get("text") or "").strip()]
+    cited = sorted(cleaner.cited)
     unknown = not cited and (cleaner.marked_unknown or bool(_UNKNOWN.search(text)))
     return {
         "text": text,

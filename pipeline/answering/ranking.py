@@ -19,6 +19,8 @@ _EARLIER = 0.3  # weight of the previous user turn against the last one, by word
 _HEADING = 0.4  # what a word is worth that stands in the heading or title above the sentence
 _MEANING, _WORDS, _RANK = 0.65, 0.2, 0.15
 _UNHEARD = 0.1
+_FRAGMENT = 0.07  # what a line that is no whole sentence is worth less
+_STOPS = (".", "!", "?", "…", ":", "。", "！", "？", "：")
 
 
 class Embed(Protocol):
@@ -80,7 +82,7 @@ async def rank(embedder: Embed, question: str, history: Sequence[Json], hits: Se
     view = vectors[0] + _EARLIER * vectors[1] if earlier else vectors[0]
     view = view / max(float(np.linalg.norm(view)), 1e-9)
     cosines = vectors[len(asked) :] @ view
-    scored = [_scored(s, float(c), passages[s.at].rank) for s, c in zip(likely, cosines, strict=True)]
+    scored = [_scored(s, float(c), passages[s.at]) for s, c in zip(likely, cosines, strict=True)]
     scored.sort(key=lambda s: -s.score)
     return Ranking(passages, scored, _evidence(question, passages, float(cosines.max())))
 
@@ -163,8 +165,11 @@ def _in_context(passages: Sequence[Passage], s: Sentence) -> str:
     return f"{heading}: {s.text}" if heading else s.text
 
 
-def _scored(s: Sentence, cosine: float, rank: float) -> Sentence:
-    return replace(s, cosine=cosine, score=_MEANING * cosine + _WORDS * s.covered + _RANK * rank)
+def _scored(s: Sentence, cosine: float, passage: Passage) -> Sentence:
+    score = _MEANING * cosine + _WORDS * s.covered + _RANK * passage.rank
+    ends = s.text.rstrip("*_)\"'”’»]").endswith(_STOPS) and not s.text[0].islower()
+    fragment = passage.spans[s.index].kind == "sentence" and not ends
+    return replace(s, cosine=cosine, score=score - _FRAGMENT if fragment else score)
 
 
 def _evidence(question: str, passages: Sequence[Passage], best: float) -> float:

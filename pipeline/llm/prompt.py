@@ -33,7 +33,8 @@ def build(question: str, history: Sequence[Json], hits: Sequence[Json], *, memor
     """The messages of one request. Passage n is `hits[n - 1]`; `memory` is the number of earlier messages."""
     fence = f"=== passages {secrets.token_hex(8)} ==="  # unguessable: no passage can close it
     rules = _RULES.format(fence=fence, unknown=UNKNOWN)
-    system = f"{rules}\n\n{fence}\n{passages(hits) or '(no passages were found)'}\n{fence}"
+    shown = "\n\n".join(passages(hits).values()) or "(no passages were found)"
+    system = f"{rules}\n\n{fence}\n{shown}\n{fence}"
     return [
         {"role": "system", "content": system},
         *_remarks(history[-memory:] if memory else ()),
@@ -41,16 +42,16 @@ def build(question: str, history: Sequence[Json], hits: Sequence[Json], *, memor
     ]
 
 
-def passages(hits: Sequence[Json]) -> str:
-    """Numbered passages with their titles, each cut to its share of the room."""
-    room, parts = _PASSAGES, []
+def passages(hits: Sequence[Json]) -> dict[int, str]:
+    """The passages that a model is shown, by number: title and text, each cut to its share of the room."""
+    room, shown = _PASSAGES, {}
     for number, hit in enumerate(hits, 1):
         title = " ".join(str(hit.get("title") or "untitled").split())[:200]
         text = str(hit.get("text") or "").strip()[: min(_PASSAGE, room)]
         if text:
-            parts.append(f"[{number}] {title}\n{text}")
+            shown[number] = f"[{number}] {title}\n{text}"
         room -= len(text)
-    return "\n\n".join(parts)
+    return shown
 
 
 def _remarks(history: Sequence[Json]) -> list[Message]:
