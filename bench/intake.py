@@ -139,6 +139,7 @@ def outcomes(seen: Rounds) -> list[Outcome]:
     (half,) = seen.costs["half"]
     p50, p99 = (percentile(half.latencies, share) * 1000 for share in (0.5, 0.99))
     hello, left = seen.show("hello"), "turns are left lying, so that intake is measured alone"
+    delays = f"p50 {p50:.1f}, p99 {p99:.1f} ms"
     return [
         Outcome(
             "G1", "Telegram: verify, parse, drop; vs H", hello, seen.show("drop"), "≥ 0.55", "≥ 0.80",
@@ -153,7 +154,7 @@ def outcomes(seen: Rounds) -> list[Outcome]:
             above(single[0], 1.4, 1.8), *single, note="judged by CPU",
         ),
         Outcome(
-            "G4", "ack latency at half of G2's rate", f"paced at {half.rate:,.0f}/s", f"p50 {p50:.1f}, p99 {p99:.1f} ms",
+            "G4", "ack latency at half of G2's rate", f"paced at {half.rate:,.0f}/s", delays,
             "p99 ≤ 50 ms", "p99 ≤ 10 ms", below(p99, 50, 10), note="latency from the moment a request was due",
         ),
     ]  # fmt: skip

@@ -99,6 +99,7 @@ def answer_length(data: bytes) -> int | None:
 
 async def connect(url: str, done: Callable[[int, Answers], None], count: int) -> list[Answers]:
     parts, loop = urlsplit(url), asyncio.get_running_loop()
+    assert parts.hostname and parts.port
     made = [await loop.create_connection(lambda: Answers(done), parts.hostname, parts.port) for _ in range(count)]
     return [protocol for _, protocol in made]
 
@@ -170,7 +171,7 @@ async def paced(
 async def _idle(pool: list[Answers], due: deque[float] | None = None) -> None:
     """Waits for answers under way, then hangs up."""
     async with asyncio.timeout(30):
-        while due or any(connection.since for connection in pool):
+        while due or any(connection.since for connection in pool):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     for connection in pool:
         connection.transport.close()

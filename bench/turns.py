@@ -1,4 +1,4 @@
-"""Whole turns over a simulated Bot API in this process: a user's message in, the reply's `sendMessage` out (G5, G7, G8).
+"""Whole turns over a simulated Bot API in this process: a message in, the reply's `sendMessage` out (G5, G7, G8).
 
 The gateway echoes (an account's setting) and does everything else as always: the update committed before the 200, the
 turn, its messages and events, the reply's row before and after it is sent. E is a bare aiohttp bot that stores
