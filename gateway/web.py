@@ -138,13 +138,13 @@ class Answer:
 class Shape(BaseModel):
     """Base of request models: unknown fields are faults, so that a misspelt one is not silently ignored."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", defer_build=True)
 
 
 class View(BaseModel):
-    """Base of response models."""
+    """Base of response models. They describe and are not run, so none is compiled before somebody asks for it."""
 
-    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True, defer_build=True)
 
 
 class Paging(Shape):

@@ -20,7 +20,6 @@ from kernel.errors import Conflict, InvalidRequest, NotFound, Unavailable, Unsup
 from kernel.types import Json
 from pipeline.embedding.minilm import ModelError
 from pipeline.knowledge import collections, jobs
-from pipeline.knowledge.ingest import FORMATS, decode
 from pipeline.knowledge.jobs import Item
 
 _LOOK = 0.1
@@ -134,6 +133,8 @@ async def files(call: Call) -> Answer:
 
 def _item(name: str, data: bytes) -> Item:
     """Raises Unsupported for a type that is not read, InvalidRequest for what is no text."""
+    from pipeline.knowledge.ingest import FORMATS, decode  # brings the text splitter along: not for every start
+
     path = PurePath(name)
     kind = FORMATS.get(path.suffix.lower())
     if kind is None:

@@ -13,7 +13,6 @@ from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
 from kernel.errors import NotFound, Unavailable
 from kernel.types import Json
 from pipeline.embedding.minilm import ModelError
-from pipeline.knowledge import documents
 
 
 class Source(View):
@@ -78,6 +77,8 @@ class Hits(View):
 
 
 async def list_sources(call: Call) -> Json:
+    from pipeline.knowledge import documents  # brings the text splitter along: not for every start
+
     asked: Paging = call.query
     async with call.database() as conn:
         rows = await documents.list_sources(conn, asked.limit + 1, asked.cursor or None)
@@ -85,11 +86,15 @@ async def list_sources(call: Call) -> Json:
 
 
 async def source(call: Call) -> Json:
+    from pipeline.knowledge import documents  # brings the text splitter along: not for every start
+
     async with call.database() as conn:
         return await documents.get_source(conn, call.path["source_id"])
 
 
 async def delete_source(call: Call) -> Answer:
+    from pipeline.knowledge import documents  # brings the text splitter along: not for every start
+
     async with call.database() as conn:
         await documents.delete_source(conn, call.workspace_id, call.path["source_id"])
     return Answer(None)
