@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 AGREEMENT := $(VENV)/.sentence-transformers-installed
 
-.PHONY: help setup dev run test check format bench chaos lock clean
+.PHONY: help setup dev run test check format docs bench chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -37,6 +37,9 @@ format: $(DEV) ## put the code into its form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+docs: $(RUNTIME) ## write the tables of settings, commands and events into the documents
+	@$(BIN)/python docs/tables.py
+
 bench: $(DEV) ## measure (ARGS="--help" lists what)
 	@$(BIN)/python -m bench $(ARGS)
 
@@ -55,21 +58,21 @@ $(BIN)/python:
 
 $(RUNTIME): requirements/runtime.lock pyproject.toml | $(BIN)/python
 	@echo "==> Installing the locked dependencies (about a minute, only when they change)"
-	@$(PIP) install --quiet --progress-bar on --no-deps --require-hashes -r requirements/runtime.lock
+	@$(PIP) install --progress-bar on --no-deps --require-hashes -r requirements/runtime.lock
 	@$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(DEV): requirements/dev.lock $(RUNTIME)
 	@echo "==> Installing the tools for tests and checks"
-	@$(PIP) install --quiet --progress-bar on --no-deps --require-hashes -r requirements/dev.lock
+	@$(PIP) install --progress-bar on --no-deps --require-hashes -r requirements/dev.lock
 	@touch $@
 
 # torch's wheel differs from platform to platform, so it is pinned by version and not by hash
 $(AGREEMENT): requirements/sentence-transformers.lock $(DEV)
 	@echo "==> Installing sentence-transformers, with which a test compares the built-in embeddings (some minutes)"
-	@$(PIP) install --quiet --progress-bar on --no-deps --require-hashes -r requirements/sentence-transformers.lock
-	@$(PIP) install --quiet --progress-bar on --no-deps $(TORCH)
-	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) install --quiet --progress-bar on $(TORCH)
+	@$(PIP) install --progress-bar on --no-deps --require-hashes -r requirements/sentence-transformers.lock
+	@$(PIP) install --progress-bar on --no-deps $(TORCH)
+	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) install --progress-bar on $(TORCH)
 	@touch $@
 
 # Needs uv. NEWEST keeps packages out that are too young to have been looked at by others.

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from docs.tables import commands, pages
 from gateway.commands.grammar import names
 from gateway.routes.table import ROUTES
-from kernel.events import EVENT_TYPES
 from kernel.settings import Settings, table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,40 +24,17 @@ IDS = [page.name for page in PAGES]
 README = PAGES[0].read_text(encoding="utf-8")
 
 
-def rows(text: str, head: str) -> list[list[str]]:
-    """The cells of the markdown table under this head."""
-    lines = text[text.index(f"| {head} |") :].splitlines()[2:]
-    found = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        found.append([cell.strip() for cell in line.strip("|").split("|")])
-    return found
+@pytest.mark.parametrize("page", list(pages()), ids=lambda page: page.name)
+def test_the_tables_are_those_of_the_code(page: Path) -> None:
+    assert page.read_text(encoding="utf-8") == pages()[page], "run `make docs`"
 
 
-def test_readme_lists_the_settings() -> None:
-    told = rows(README, "name | default | meaning")
-    there = [[f"`{r['name']}`", f"`{r['default']}`" if r["default"] else "", r["meaning"]] for r in table(Settings())]
-    assert told == there
+def test_the_sample_environment_changes_nothing() -> None:
+    assert not re.search(r"^[^#\n]", (ROOT / ".env.example").read_text(encoding="utf-8"), re.M)
 
 
-def test_the_sample_environment_lists_the_settings_and_changes_none() -> None:
-    sample = (ROOT / ".env.example").read_text(encoding="utf-8")
-    commented = dict(re.findall(r"^# ([A-Z_]+)=(.*)$", sample, re.M))
-    for row in table(Settings()):
-        assert commented.get(row["name"]) == row["default"], row["name"]
-    assert not re.search(r"^[^#\n]", sample, re.M)
-
-
-def test_readme_lists_the_commands() -> None:
-    assert [row[0] for row in rows(README, "command | does")] == [f"`parley {name}`" for name in ordered()]
-
-
-def ordered() -> list[str]:
-    """As `parley --help` has them."""
-    listed = re.findall(r"^\| `parley ([a-z -]+)` \|", README, re.M)
-    assert sorted(listed) == names()
-    return listed
+def test_every_command_is_in_the_readme() -> None:
+    assert sorted(row[0].strip("`").removeprefix("parley ") for row in commands()) == names()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -86,11 +63,6 @@ def test_routes_that_are_mentioned_exist(page: Path) -> None:
         named = re.sub(r"\{\w+\}", "{}", path)
         there = {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in ROUTES}
         assert (method, named) in there, f"{method} {path}"
-
-
-def test_every_type_of_event_is_documented() -> None:
-    told = rows((ROOT / "docs" / "webhooks.md").read_text(encoding="utf-8"), "type | when")
-    assert told == [[f"`{name}`", kind.description] for name, kind in EVENT_TYPES.items()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)

@@ -1,0 +1,81 @@
+"""Writes the tables of README.md, docs/webhooks.md and .env.example from the code (`make docs`).
+
+`tests/test_docs.py` fails when they differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from gateway.commands.grammar import parser  # noqa: E402
+from kernel.events import EVENT_TYPES  # noqa: E402
+from kernel.settings import Settings, table  # noqa: E402
+
+SAMPLE_HEAD = """\
+# Copy to .env; Parley reads it from the folder it is started in. What is not set has its default.
+# `parley up` needs none of this. `parley settings` prints the values in force.
+
+# For docker-compose.yml, with PARLEY_SECRET_KEYS below (`parley secrets generate` makes a value), these have to be
+# set. The passwords may hold letters and digits only.
+# POSTGRES_PASSWORD=
+# PARLEY_DB_PASSWORD=
+"""
+
+
+def settings() -> list[list[str]]:
+    rows = table(Settings())
+    return [[f"`{r['name']}`", f"`{r['default']}`" if r["default"] else "", r["meaning"]] for r in rows]
+
+
+def commands() -> list[list[str]]:
+    return [[f"`parley {name}`", help_] for name, help_ in _commands(parser(), "")]
+
+
+def _commands(of: argparse.ArgumentParser, before: str) -> Iterator[tuple[str, str]]:
+    for action in of._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            helps = {choice.dest: choice.help or "" for choice in action._choices_actions}
+            for name, sub in action.choices.items():
+                full = f"{before} {name}".strip()
+                yield from list(_commands(sub, full)) or [(full, helps[name])]
+
+
+def events() -> list[list[str]]:
+    return [[f"`{name}`", kind.description] for name, kind in EVENT_TYPES.items()]
+
+
+def sample() -> str:
+    """The text of .env.example."""
+    parts = [f"# {row['meaning']}\n# {row['name']}={row['default']}\n" for row in table(Settings())]
+    return "\n".join([SAMPLE_HEAD, *parts])
+
+
+def replaced(text: str, head: str, rows: Sequence[Sequence[str]]) -> str:
+    """The text with other rows in the markdown table under this head."""
+    lines = text.splitlines()
+    start = lines.index(f"| {head} |") + 2
+    end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
+    body = ["| " + " | ".join(row).replace("|  |", "| |") + " |" for row in rows]
+    return "\n".join([*lines[:start], *body, *lines[end:]]) + "\n"
+
+
+def pages() -> dict[Path, str]:
+    """Every file that holds such a table, as it should be."""
+    readme, webhooks = ROOT / "README.md", ROOT / "docs" / "webhooks.md"
+    told = replaced(readme.read_text(encoding="utf-8"), "command | does", commands())
+    return {
+        readme: replaced(told, "name | default | meaning", settings()),
+        webhooks: replaced(webhooks.read_text(encoding="utf-8"), "type | when", events()),
+        ROOT / ".env.example": sample(),
+    }
+
+
+if __name__ == "__main__":
+    for path, content in pages().items():
+        path.write_text(content, encoding="utf-8")
