@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -69,7 +70,13 @@ class Intake:
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """Commits one update, then wakes its conversation: also for a repeat, whose first try may have died."""
-        accepted = await self._inbox.submit(arrival)
+        try:
+            accepted = await self._inbox.submit(arrival)
+        except Exception as error:
+            if arrival.message is None or not row_fault(error):
+                raise
+            _log.error("intake.unstorable", account=arrival.account_id, error=repr(error))
+            return await self.accept(replace(arrival, message=None, cause=f"{type(error).__name__}: {error}"))
         UPDATES.labels("", "accepted" if accepted.update_id else "repeated").inc()
         if arrival.message:
             self._wake(Place(arrival.account_id, arrival.message.conversation_key))

@@ -236,8 +236,8 @@ class TurnRunner:
         while True:
             try:
                 return await self._finishing.submit((turn, result))
-            except AWAY:
-                if time.monotonic() > deadline:
+            except AWAY as error:
+                if row_fault(error) or time.monotonic() > deadline:
                     raise
                 await asyncio.sleep(0.2)
 

@@ -24,6 +24,7 @@ AWAY = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.OperatorInterventionError,
     asyncpg.InsufficientResourcesError,
@@ -31,8 +32,25 @@ AWAY = (
 
 
 def row_fault(error: Exception) -> bool:
-    """Whether an error can be the fault of a single row in a batch, so that trying its neighbours alone helps."""
-    return not isinstance(error, AWAY)
+    """Whether an error can be the fault of a single row in a batch, so that trying its neighbours alone helps.
+
+    asyncpg calls a value that it cannot encode an InterfaceError as well; that one is a ValueError too.
+    """
+    return isinstance(error, ValueError) or not isinstance(error, AWAY)
+
+
+def encode_json(value: Any) -> bytes:
+    """JSON as Postgres takes it: jsonb cannot hold the character NUL, so it is left out."""
+    data = orjson.dumps(value)
+    return orjson.dumps(_without_nul(orjson.loads(data))) if b"\\u0000" in data else data
+
+
+def _without_nul(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.replace("\x00", "")
+    if isinstance(value, dict):
+        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
+    return [_without_nul(item) for item in value] if isinstance(value, list) else value
 
 
 class Database:
@@ -87,7 +105,7 @@ async def _prepare(conn: asyncpg.Connection[Any]) -> None:
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: b"\x01" + orjson.dumps(value),
+        encoder=lambda value: b"\x01" + encode_json(value),
         decoder=lambda data: orjson.loads(data[1:]),
     )
     if await conn.fetchval("SELECT to_regtype('halfvec') IS NOT NULL"):

@@ -129,6 +129,7 @@ async def _compose(state: State, tools: Tools) -> Json:
             "hits": state.results["retrieve"]["hits"],
             "score": answer["score"],
             "grounded": answer["grounded"],
+            "unknown": answer.get("unknown", False),
             "model": answer["model"],
             "fallback_used": answer.get("fallback_used", False),
         },

@@ -86,6 +86,18 @@ def test_sql_stays_behind_the_doors(path: str, tree: ast.Module) -> None:
 
 
 @pytest.mark.parametrize(("path", "tree"), MODULES, ids=[path for path, _ in MODULES])
+def test_sessions_are_altered_inside_transactions_only(path: str, tree: ast.Module) -> None:
+    """Connections go back to the pool as they are, so what a session was set to must end with its transaction."""
+    if path in ("kernel/migrate.py", "gateway/embedded/postgres.py"):
+        return  # connections of their own, closed after use
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            assert not re.match(r"\s*SET\s+(?!LOCAL)", node.value), f"{path}:{node.lineno}"
+            if "set_config(" in node.value:
+                assert re.search(r"set_config\([^)]*,\s*true\)", node.value), f"{path}:{node.lineno}"
+
+
+@pytest.mark.parametrize(("path", "tree"), MODULES, ids=[path for path, _ in MODULES])
 def test_secrets_are_compared_in_constant_time(path: str, tree: ast.Module) -> None:
     """Only hmac.compare_digest touches secrets, signatures and hashes."""
     for node in ast.walk(tree):

@@ -123,7 +123,7 @@ async def test_a_job_goes_on_where_a_dead_worker_left_it(ground: Ground, workspa
     async with ground.database.workspace(workspace_id) as conn:
         half = await jobs.get(conn, job)
     assert half["status"] == "running" and 0 < half["progress"]["done"] < 80
-    await Ingester(ground.database, ground.embedder).work_due()
+    await Ingester(ground.database, ground.embedder).work(job)
     async with ground.database.workspace(workspace_id) as conn:
         whole = await jobs.get(conn, job)
         assert whole["status"] == "done" and whole["progress"]["done"] == 80

@@ -181,6 +181,24 @@ async def test_d8_poison_is_set_aside_visible_and_can_be_replayed(
         await until(replayed)
 
 
+async def test_characters_that_the_store_cannot_hold_lose_no_message(ground: Ground, workspace_id: str) -> None:
+    answer = Scripted()
+    account = await telegram_account(ground, workspace_id)
+    async with (
+        simulator() as sim,
+        gateway(ground, answer, telegram_url=sim.url) as services,
+        inbound_server(services) as url,
+        aiohttp.ClientSession(headers=HEADERS) as http,
+    ):
+        async with http.post(f"{url}/channels/telegram/{account}", json=update(1, "a\x00b")) as response:
+            assert response.status == 200
+
+        async def asked() -> bool:
+            return answer.calls == ["ab"]
+
+        await until(asked)
+
+
 async def test_d8_a_turn_that_always_fails_ends_with_an_apology(ground: Ground, workspace_id: str) -> None:
     answer = Scripted()
 

@@ -67,14 +67,19 @@ async def create(conn: Connection, workspace_id: str, collection_id: str, items:
         workspace_id,
         job_id,
         [item.kind for item in items],
-        [item.uri or item.external_id for item in items],
-        [item.external_id for item in items],
-        [item.title for item in items],
+        [_storable(item.uri or item.external_id) for item in items],
+        [_storable(item.external_id) for item in items],
+        [_storable(item.title) for item in items],
         [item.format for item in items],
-        [item.content for item in items],
+        [_storable(item.content) for item in items],
         [item.metadata for item in items],
     )
     return job_id
+
+
+def _storable(text: str) -> str:
+    """Postgres holds every character but NUL."""
+    return text.replace("\x00", "")
 
 
 async def claim(conn: Connection, job_id: str | None, most: int, lease: float) -> list[Job]:
