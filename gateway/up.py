@@ -41,7 +41,7 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
     port = _port(wanted, say)
     url = ports.local_url(wanted.host, port)
     with claim(wanted.data_dir) as place:
-        used = (place.path / "postgres" / "data").exists()
+        used = any((place.path / name).exists() for name in ("postgres/data", "credentials.json"))
         stores = _stores(place, settings)
         settings = _complete(settings, place, stores, url, key_ring(settings, place.path, used=used))
         simulator = demo.plan(place.path) if wanted.demo else None

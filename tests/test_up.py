@@ -26,7 +26,8 @@ from gateway.commands.installation import Owner, key_ring, make_owner, settle
 from kernel.db import Database
 from kernel.errors import ConfigError
 from kernel.secrets import KeyRing
-from kernel.settings import Settings, table
+from kernel.settings import Settings, environment, table
+from tests.conftest import Stores
 
 _PATIENCE = 90.0
 
@@ -219,6 +220,32 @@ async def test_the_owners_key_is_found_or_made_again(settings: Settings, databas
     (tmp_path / "credentials.json").write_text("half a fi")
     assert (await settle(settings, tmp_path, "http://127.0.0.1:2")).origin == "renewed"
     assert await make_owner(settings) not in (first.api_key, renewed.api_key)
+
+
+async def test_several_processes_share_a_port(stores: Stores, settings: Settings, http: aiohttp.ClientSession) -> None:
+    port = ports.free_port("127.0.0.1", 24_000)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "serve", "--port", str(port), "--processes", "2",
+        env={**_clean(), **environment(settings)}, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr
+    try:
+        ready: set[str] = set()
+        while len(ready) < 2:
+            line = (await asyncio.wait_for(process.stderr.readline(), _PATIENCE)).decode()
+            assert line, "it ended"
+            if line.startswith("gateway") and " ready after " in line:
+                ready.add(line[:9])
+        for _ in range(4):
+            async with http.get(f"http://127.0.0.1:{port}/health/live") as response:
+                assert response.status == 200
+        process.terminate()
+        rest = await process.stderr.read()
+        assert await process.wait() == 0, rest
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def test_the_key_ring_is_made_once_and_missed_when_it_is_gone(tmp_path: Path) -> None:
