@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from gateway.commands import demo, logs, ports
 from gateway.commands.installation import Owner, key_ring, prepare_database, settle
-from gateway.embedded import Place, Store, claim, embedded_postgres, embedded_redis
+from gateway.embedded import Place, Store, claim, default_data_dir, embedded_postgres, embedded_redis
 from gateway.supervisor import ChildSpec, Supervisor
 from kernel.errors import ConfigError
 from kernel.settings import Settings, environment
@@ -129,5 +130,18 @@ def _banner(folder: Path, url: str, owner: Owner, simulator: demo.Simulator | No
     text = [f"\nParley is ready after {seconds:.1f} s.\n", *(f"  {name:<10} {value}" for name, value in lines)]
     if simulator:
         text += ["", "  Ask the bot in the demo chat, or in another terminal:"]
-        text += [f'    parley ask "{question}"' for question in demo.QUESTIONS]
+        text += [f'    {_ask(folder)} "{question}"' for question in demo.QUESTIONS]
     return "\n".join([*text, "", "  Ctrl-C stops everything.\n"])
+
+
+def _ask(folder: Path) -> str:
+    """How to call `parley ask` from the folder we are in, for this data directory."""
+    beside, here = Path(sys.executable).with_name("parley"), Path.cwd()
+    if shutil.which("parley"):
+        command = "parley"
+    elif beside.exists():
+        command = str(beside.relative_to(here) if beside.is_relative_to(here) else beside)
+    else:
+        command = f"{sys.executable} -m gateway"
+    usual = folder in (default_data_dir(), Path(os.environ.get("PARLEY_DATA_DIR") or os.devnull).resolve())
+    return f"{command} ask" if usual else f"{command} ask --data-dir {folder}"
