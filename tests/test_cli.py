@@ -28,7 +28,7 @@ from gateway.services import Ground
 from kernel.ids import new_id
 from kernel.secrets import KeyRing
 from kernel.settings import Settings, table
-from simulators.telegram.server import run_simulator
+from simulators.telegram.server import Simulator, run_simulator
 from tests.conftest import Stores
 from tests.gateway_parts import TOKEN
 from tests.http_face import Server, client, served
@@ -46,8 +46,14 @@ Command = Callable[..., Awaitable[Run]]
 
 
 @pytest.fixture(scope="module")
-async def server(ground: Ground) -> AsyncIterator[Server]:
-    async with run_simulator() as simulator, served(ground, telegram_url=simulator.url) as server:
+async def telegram() -> AsyncIterator[Simulator]:
+    async with run_simulator() as simulator:
+        yield simulator
+
+
+@pytest.fixture(scope="module")
+async def server(ground: Ground, telegram: Simulator) -> AsyncIterator[Server]:
+    async with served(ground, telegram_url=telegram.url) as server:
         yield server
 
 
@@ -167,15 +173,26 @@ async def test_webhooks(parley: Command) -> None:
     assert (await parley("webhooks", "resend", "dlv_none")).status == 1
 
 
-async def test_channels(parley: Command) -> None:
-    async def items() -> list[dict[str, object]]:
-        found: list[dict[str, object]] = json.loads((await parley("channels", "list", "--json")).out)["items"]
-        return [item for item in found if item["kind"] == "telegram"]
+async def test_channels(parley: Command, telegram: Simulator, tmp_path: Path) -> None:
+    async def items() -> list[str]:
+        found = json.loads((await parley("channels", "list", "--json")).out)["items"]
+        return [str(item["account_id"]) for item in found if item["kind"] == "telegram"]
 
     refused = await parley("channels", "connect", "telegram", "--token", TOKEN)
     assert refused.status == 1
     assert "Telegram refuses" in refused.err
     assert await items() == []
+    file = tmp_path / "token"
+    file.write_text(f"{telegram.bot.token}\n")
+    connected = await parley("channels", "connect", "telegram", "--mode", "polling", "--token-file", str(file))
+    assert connected.status == 0, connected.err
+    [account_id] = await items()
+    assert connected.out == f"{account_id} connected: @{telegram.bot.username}\n"
+    assert telegram.bot.username in (await parley("channels", "list")).out
+    assert (await parley("channels", "disconnect", account_id)).status == 0
+    assert await items() == []
+    missing = await parley("channels", "connect", "telegram", "--token-file", str(tmp_path / "none"))
+    assert (missing.status, "--token-file" in missing.err) == (1, True)
 
 
 async def test_an_overloaded_gateway_is_asked_again_under_the_same_key() -> None:

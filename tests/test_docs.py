@@ -183,3 +183,9 @@ def test_the_sample_knowledge_can_be_read() -> None:
     assert len({document["title"] for document in documents}) == len(documents)
     assert QUESTIONS
     json.dumps(documents)
+
+
+def test_every_package_is_installed() -> None:
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    there = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in ROOT.glob("[a-z]*/**/__init__.py")}
+    assert set(listed) == there - {"tests"}

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from typing import Any
 
-from gateway.client import CallFailed, Client, connect, find_target
+from gateway.client import CallFailed, Client, Target, connect, find_target
 from gateway.commands.terminal import as_json, note, out
 
 _ASK = "/api/v1/ask"
@@ -27,27 +27,33 @@ async def run(options: Namespace) -> int:
     return 0
 
 
-async def chat(options: Namespace) -> int:
+def chat(options: Namespace) -> int:
     """Each line is a question; what was said before counts. Works in a pipe as well."""
+    target = find_target(options)
     watched = sys.stdin.isatty()
     if watched:
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401 - makes input() edit lines and remember them
         note("Ask something. Ctrl-D ends.")
     talk: dict[str, str] = {"user_id": _me()}
-    async with connect(find_target(options)) as client:
-        while (line := await asyncio.to_thread(_line, "> " if watched else "")) is not None:
-            if not line.strip():
-                continue
-            body = {"query": line.strip(), **talk}
-            if options.json:
-                done = await client.post(_ASK, body)
-                as_json(done)
-            else:
-                done = await _told(client, body)
-                out()
-            talk["conversation_id"] = done["conversation_id"]
+    with asyncio.Runner() as runner:
+        # lines are read while no loop runs: a loop would keep Ctrl-C from a waiting input()
+        while (line := _line("> " if watched else "")) is not None:
+            if line.strip():
+                done = runner.run(_one(target, {"query": line.strip(), **talk}, as_whole=options.json))
+                talk["conversation_id"] = done["conversation_id"]
     return 0
+
+
+async def _one(target: Target, body: dict[str, Any], *, as_whole: bool) -> dict[str, Any]:
+    async with connect(target) as client:
+        if not as_whole:
+            done = await _told(client, body)
+            out()
+            return done
+        whole: dict[str, Any] = await client.post(_ASK, body)
+        as_json(whole)
+        return whole
 
 
 def _me() -> str:

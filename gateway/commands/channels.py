@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import sys
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
+from gateway.client import Target, find_target
 from gateway.client import connect as connect_client
-from gateway.client import find_target
 from gateway.commands.terminal import as_json, out, table
 from kernel.errors import ConfigError
 
 _PATH = "/api/v1/channels"
 
 
-async def connect(options: Namespace) -> int:
+def connect(options: Namespace) -> int:
+    target = find_target(options)
     body = {
         "kind": options.kind,
         "name": options.name or options.kind.capitalize(),
         "mode": options.mode,
         "credentials": {"token": options.token or _token(options.token_file)},
     }
-    async with connect_client(find_target(options)) as client:
-        made = await client.post(_PATH, body)
+    made = asyncio.run(_connect(target, body))
     if options.json:
         as_json(made)
         return 0
@@ -31,6 +33,12 @@ async def connect(options: Namespace) -> int:
     if made.get("inbound_url"):
         out(f"Telegram delivers to {made['inbound_url']}")
     return 0
+
+
+async def _connect(target: Target, body: dict[str, Any]) -> dict[str, Any]:
+    async with connect_client(target) as client:
+        made: dict[str, Any] = await client.post(_PATH, body)
+    return made
 
 
 def _token(file: str | None) -> str:
