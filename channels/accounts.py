@@ -85,6 +85,11 @@ async def ensure_rest(conn: Connection, ring: KeyRing, workspace_id: str) -> str
     )
 
 
+async def lock_bot(conn: Connection, workspace_id: str, kind: str, bot_id: str) -> None:
+    """Until the transaction ends, nobody else connects or looks for this bot in this workspace."""
+    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"{kind}:{workspace_id}:{bot_id}")
+
+
 async def list_all(conn: Connection, limit: int, after: str) -> list[Json]:
     """The workspace's connected accounts by id, without credentials."""
     rows = await conn.fetch(
@@ -112,7 +117,7 @@ async def change(conn: Connection, account_id: str, *, name: str | None, setting
     await conn.execute(
         """
         UPDATE channel_accounts SET name = coalesce($2, name), version = version + 1,
-            settings = jsonb_strip_nulls(settings || coalesce($3, '{}'))
+            settings = jsonb_strip_nulls(settings || coalesce($3::jsonb, '{}'))
         WHERE account_id = $1 AND status <> 'disconnected'
         """,
         account_id,

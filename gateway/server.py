@@ -23,7 +23,7 @@ from kernel.settings import Settings
 
 _log = log.get("server")
 
-_PATIENCE = 15.0  # seconds that a graceful stop gives to requests in flight; turns get theirs after that
+_PATIENCE = 8.0  # seconds that a graceful stop gives to requests in flight; turns get theirs after that
 _KEEP_ALIVE = 75.0
 _UPLOADS = 4  # at once; each may hold as much memory as its limit allows
 

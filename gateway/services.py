@@ -35,7 +35,8 @@ from pipeline.steps import RedisSteps
 _log = log.get("services")
 
 CHANNELS: dict[str, Channel] = {"telegram": telegram.CHANNEL, "rest": rest.CHANNEL}
-_PATIENCE = 20.0  # seconds that a graceful stop gives to turns under way
+# Seconds that a graceful stop gives to turns and to sends under way; with the server's own it stays below 25.
+_TURN_PATIENCE, _SEND_PATIENCE = 10.0, 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +118,8 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
     finally:
         sweeping.cancel()
         await intake.close()
-        await runner.stop(_PATIENCE)
-        await sender.stop(_PATIENCE / 4)
+        await runner.stop(_TURN_PATIENCE)
+        await sender.stop(_SEND_PATIENCE)
         await asyncio.gather(sweeping, return_exceptions=True)
         await directory.close()
         await sessions.close()

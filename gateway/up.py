@@ -43,6 +43,7 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
     url = ports.local_url(wanted.host, port)
     with claim(wanted.data_dir) as place:
         used = any((place.path / name).exists() for name in ("postgres/data", "credentials.json"))
+        new_ring = not (settings.secret_keys or (place.path / "secret_keys").exists())
         stores = _stores(place, settings)
         settings = _complete(settings, place, stores, url, key_ring(settings, place.path, used=used))
         simulator = demo.plan(place.path) if wanted.demo else None
@@ -52,6 +53,11 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
             await supervisor.start(*(store.child for store in stores.values()))
             await prepare_database(settings, say)
             owner = await settle(settings, place.path, url)
+            if new_ring and owner.origin == "renewed":
+                say(
+                    "this database was set up elsewhere: set PARLEY_SECRET_KEYS to what it was set up with, or the bots"
+                )
+                say("and webhooks in it cannot be used from here")
             children = _children(wanted, settings, place, port)
             await supervisor.start(*children, *([simulator.child(place)] if simulator else []))
             if simulator:

@@ -182,6 +182,7 @@ DECLARE
     who text;
     ses sessions;
     fresh_user boolean := false;
+    told bigint;
 BEGIN
     SELECT a.workspace_id INTO ws FROM channel_accounts a WHERE a.account_id = account;
     SELECT * INTO conv FROM conversations c
@@ -273,21 +274,26 @@ BEGIN
     WHERE u.workspace_id = ws AND u.update_id = q.update_id
         AND (q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0));
 
-    INSERT INTO messages (workspace_id, message_id, conversation_id, session_id, turn_id, user_id, role, text,
-                          message_ref)
-    SELECT ws, 'msg' || substr(u.update_id, 4), conv.conversation_id, ses.session_id, turn.turn_id, person, 'user',
-           CASE WHEN u.kind = 'command' THEN '/' || (u.message ->> 'command') ||
-                    CASE WHEN u.message ->> 'text' = '' THEN '' ELSE ' ' || (u.message ->> 'text') END
-                ELSE u.message ->> 'text' END,
-           u.message ->> 'message_ref'
-    FROM inbound_updates u
-    WHERE u.workspace_id = ws AND u.turn_id = turn.turn_id AND u.kind IN ('text', 'command', 'unsupported')
-    ORDER BY u.seq;
-
-    PERFORM publish_event(ws, 'chat.message.received', jsonb_build_object(
-        'message_id', m.message_id, 'conversation_id', conv.conversation_id, 'session_id', ses.session_id,
-        'turn_id', turn.turn_id, 'user_id', person, 'account_id', account, 'text', m.text))
-    FROM messages m WHERE m.workspace_id = ws AND m.turn_id = turn.turn_id ORDER BY m.seq;
+    -- A message that is there already belongs to an update that was set aside and is now tried again by hand.
+    WITH heard AS (
+        INSERT INTO messages AS m (workspace_id, message_id, conversation_id, session_id, turn_id, user_id, role, text,
+                                   message_ref)
+        SELECT ws, 'msg' || substr(u.update_id, 4), conv.conversation_id, ses.session_id, turn.turn_id, person, 'user',
+               CASE WHEN u.kind = 'command' THEN '/' || (u.message ->> 'command') ||
+                        CASE WHEN u.message ->> 'text' = '' THEN '' ELSE ' ' || (u.message ->> 'text') END
+                    ELSE u.message ->> 'text' END,
+               u.message ->> 'message_ref'
+        FROM inbound_updates u
+        WHERE u.workspace_id = ws AND u.turn_id = turn.turn_id AND u.kind IN ('text', 'command', 'unsupported')
+        ORDER BY u.seq
+        ON CONFLICT (workspace_id, message_id) DO UPDATE
+        SET turn_id = excluded.turn_id, session_id = excluded.session_id
+        RETURNING m.message_id, m.text, m.seq, m.xmax = 0 AS fresh
+    )
+    SELECT count(publish_event(ws, 'chat.message.received', jsonb_build_object(
+        'message_id', h.message_id, 'conversation_id', conv.conversation_id, 'session_id', ses.session_id,
+        'turn_id', turn.turn_id, 'user_id', person, 'account_id', account, 'text', h.text)) ORDER BY h.seq)
+    INTO told FROM heard h WHERE h.fresh;
     IF fresh_user THEN
         PERFORM publish_event(ws, 'user.created', jsonb_build_object('user_id', person, 'account_id', account));
     END IF;

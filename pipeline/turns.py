@@ -192,6 +192,11 @@ async def forgotten(conn: Connection, *, age: float, most: int) -> list[Place]:
     return [Place(row["account_id"], row["conversation_key"]) for row in rows]
 
 
+async def queue_depths(conn: Connection, most: int) -> list[Json]:
+    """What waits over all workspaces: queue, depth (counted up to `most`) and age of the oldest in seconds."""
+    return [dict(row) for row in await conn.fetch("SELECT * FROM queue_depths($1)", most)]
+
+
 async def rekey(conn: Connection, account_id: str, old_chat: str, new_chat: str) -> int:
     """Moves a chat's conversations to its new id. Returns how many moved."""
     moved: int = await conn.fetchval("SELECT rekey_conversations($1, $2, $3)", account_id, old_chat, new_chat)

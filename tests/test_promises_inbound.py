@@ -227,3 +227,44 @@ async def test_d8_a_turn_that_always_fails_ends_with_an_apology(ground: Ground, 
             assert await conn.fetchval("SELECT status FROM inbound_updates") == "dead"
             assert await conn.fetchval("SELECT count(*) FROM events WHERE type = 'chat.response.failed'") == 1
     assert answer.calls == ["hello"] * 2
+
+
+async def test_d8_a_turn_that_died_can_be_tried_again_by_hand(ground: Ground, workspace_id: str) -> None:
+    answer = Scripted()
+
+    async def fail(question: str) -> None:
+        raise RuntimeError("the step is broken")
+
+    answer.before = fail
+    account = await telegram_account(ground, workspace_id)
+    async with (
+        simulator() as sim,
+        gateway(ground, answer, telegram_url=sim.url, limits=Limits(lease=2.0, tries=1)) as services,
+        inbound_server(services) as url,
+        aiohttp.ClientSession(headers=HEADERS) as http,
+    ):
+        async with http.post(f"{url}/channels/telegram/{account}", json=update(1)) as response:
+            assert response.status == 200
+
+        async def died() -> bool:
+            async with ground.database.workspace(workspace_id) as conn:
+                return bool(await turns.list_updates(conn, "dead", 10, None))
+
+        await until(died)
+        answer.before = None
+        async with ground.database.workspace(workspace_id) as conn:
+            [dead] = await turns.list_updates(conn, "dead", 10, None)
+            kept = await turns.dead_update(conn, dead["update_id"])
+            assert kept
+            message = InboundMessage.from_json(kept["message"])
+            await turns.revive(conn, dead["update_id"], message)
+        services.runner.wake(turns.Place(account, message.conversation_key))
+
+        async def answered() -> bool:
+            async with ground.database.workspace(workspace_id) as conn:
+                return bool(await conn.fetchval("SELECT count(*) FROM inbound_updates WHERE status = 'answered'"))
+
+        await until(answered)
+        async with ground.database.workspace(workspace_id) as conn:
+            assert await conn.fetchval("SELECT count(*) FROM messages WHERE role = 'user'") == 1
+            assert await conn.fetchval("SELECT count(*) FROM events WHERE type = 'chat.message.received'") == 1

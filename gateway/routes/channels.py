@@ -90,7 +90,7 @@ async def connect(call: Call) -> Json:
 
 
 async def _refuse_second(conn: Connection, workspace_id: str, bot_id: str) -> None:
-    await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended($1, 0))", f"telegram:{workspace_id}:{bot_id}")
+    await accounts.lock_bot(conn, workspace_id, "telegram", bot_id)
     bots = [row for row in await accounts.list_all(conn, 10_000, "") if row["kind"] == "telegram"]
     if any(str(bot["profile"].get("id")) == bot_id for bot in bots):
         raise Conflict("this bot is connected already")

@@ -15,6 +15,7 @@ from gateway.web import Answer, Call, Face, Route, View
 from kernel.db import AWAY
 from kernel.errors import Unavailable
 from kernel.migrate import pending
+from pipeline import turns
 
 _PATIENCE = 2.0
 _COUNT_UP_TO = 10_000
@@ -86,7 +87,7 @@ async def metrics(call: Call) -> Answer:
 async def _count(face: Face) -> None:
     try:
         async with asyncio.timeout(_PATIENCE), face.services.ground.database.anywhere() as conn:
-            rows = await conn.fetch("SELECT * FROM queue_depths($1)", _COUNT_UP_TO)
+            rows = await turns.queue_depths(conn, _COUNT_UP_TO)
     except (*AWAY, asyncpg.PostgresError):
         return  # the page stays readable; readiness is where the database's absence shows
     for row in rows:

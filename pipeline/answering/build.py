@@ -9,7 +9,6 @@ from kernel.settings import Settings
 from kernel.types import Json
 from pipeline.answering.extractive import Embed, answer_from_passages
 from pipeline.answering.grounded import answer_with_model
-from pipeline.llm.openai_chat import OpenAIChat
 from pipeline.llm.protocol import ChatModel, ModelFailure
 
 _log = log.get("answer")
@@ -67,8 +66,16 @@ def build_answer(settings: Settings, embedder: Embed) -> Answering:
         embedder,
         threshold=settings.rag_similarity_threshold,
         memory=settings.rag_memory_messages,
-        model=OpenAIChat(settings) if settings.openai_api_key else None,
+        model=_model(settings),
     )
+
+
+def _model(settings: Settings) -> ChatModel | None:
+    if not settings.openai_api_key:
+        return None
+    from pipeline.llm.openai_chat import OpenAIChat  # a large import that few processes need
+
+    return OpenAIChat(settings)
 
 
 def _best(hits: Sequence[Json]) -> float:
