@@ -57,7 +57,7 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
                 say(
                     "this database was set up elsewhere: set PARLEY_SECRET_KEYS to what it was set up with, or the bots"
                 )
-                say("and webhooks in it cannot be used from here")
+                say("or the bots and webhooks in it cannot be used from here")
             children = _children(wanted, settings, place, port)
             await supervisor.start(*children, *([simulator.child(place)] if simulator else []))
             if simulator:

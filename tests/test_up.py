@@ -161,6 +161,7 @@ async def test_the_demo_from_first_start_to_second(
 
         assert "75 euros" in await _parley(up, capsys, "ask", "What does it cost to rent an e-bike for a weekend?")
         await _ingest(up, capsys, tmp_path)
+        await _watch(up, tmp_path)
         assert json.loads(await _parley(up, capsys, "doctor", "--json"))["ok"]
 
         up.child("serve").kill()
@@ -201,6 +202,34 @@ async def _ingest(up: Up, capsys: pytest.CaptureFixture[str], tmp_path: Path) ->
     assert "lentil soup" in await _parley(up, capsys, "ask", "What does the canteen serve on Wednesdays?")
     status = await asyncio.to_thread(main, ["ingest", str(tmp_path / "none"), "--data-dir", str(up.folder)])
     assert (status, "no such file" in capsys.readouterr().err) == (1, True)
+
+
+async def _watch(up: Up, tmp_path: Path) -> None:
+    """Changes are followed, deletions too, until Ctrl-C."""
+    folder = tmp_path / "watched"
+    folder.mkdir()
+    file = folder / "a.md"
+    file.write_text("# Lockers\n\nLockers are in the basement.\n")
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "gateway", "ingest", "--watch", str(folder), "--data-dir", str(up.folder),
+        env=_clean(), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    assert process.stdout
+
+    async def line() -> str:
+        assert process.stdout
+        return (await asyncio.wait_for(process.stdout.readline(), _PATIENCE)).decode()
+
+    try:
+        assert await line() == "1 documents read, 1 passages added\n"
+        assert (await line()).startswith("watching")
+        file.write_text("# Lockers\n\nLockers are on the second floor now.\n")
+        assert await line() == "1 documents read, 1 passages added\n"
+        file.unlink()
+        assert await line() == f"{file.as_uri()} removed\n"
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
 
 
 def _readable_by_others(folder: Path) -> list[Path]:
