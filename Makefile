@@ -81,7 +81,9 @@ COMPILE = uv pip compile --quiet --python-version 3.11 --generate-hashes --no-he
 lock: ## resolve the requirements anew (needs uv; NEWEST=YYYY-MM-DD)
 	$(COMPILE) --override requirements/overrides.txt requirements/runtime.in -o requirements/runtime.lock
 	$(COMPILE) --constraint requirements/runtime.lock requirements/dev.in -o requirements/dev.lock
-	echo 'sentence-transformers>=5' | $(COMPILE) --constraint requirements/runtime.lock --no-emit-package torch \
+	# without torch, which has no hash here and on Linux asks for CUDA; but with what it imports
+	printf '%s\n' 'sentence-transformers>=5' sympy networkx jinja2 fsspec filelock | $(COMPILE) \
+		--constraint requirements/runtime.lock --override <(echo "torch ; python_version < '3'") \
 		- -o requirements/sentence-transformers.lock
 
 clean: ## remove .venv and what tools left behind; data directories stay
