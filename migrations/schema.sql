@@ -1,0 +1,749 @@
+-- The tables as the migrations leave them, to be read and not run; a test keeps this equal to their sum.
+-- Functions stand in the migrations, with their comments.
+
+CREATE TYPE chunk_scores AS (
+	chunk_id text,
+	document_id text,
+	dense real,
+	bm25 real
+);
+
+CREATE TABLE channel_accounts (
+    workspace_id text NOT NULL,
+    account_id text NOT NULL,
+    kind text NOT NULL,
+    name text NOT NULL,
+    mode text NOT NULL,
+    status text DEFAULT 'connected'::text NOT NULL,
+    failure text DEFAULT ''::text NOT NULL,
+    sealed_credentials bytea,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    profile jsonb DEFAULT '{}'::jsonb NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    poll_offset bigint DEFAULT 0 NOT NULL,
+    poll_token text DEFAULT ''::text NOT NULL,
+    poll_lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    last_inbound_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT channel_accounts_mode_check CHECK ((mode = ANY (ARRAY['webhook'::text, 'polling'::text, 'socket'::text, 'api'::text]))),
+    CONSTRAINT channel_accounts_status_check CHECK ((status = ANY (ARRAY['connected'::text, 'failed'::text, 'disconnected'::text])))
+);
+
+CREATE TABLE inbound_updates (
+    workspace_id text NOT NULL,
+    update_id text NOT NULL,
+    account_id text NOT NULL,
+    external_id text NOT NULL,
+    seq bigint NOT NULL,
+    conversation_key text DEFAULT ''::text NOT NULL,
+    kind text DEFAULT ''::text NOT NULL,
+    message jsonb,
+    payload bytea NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    turn_id text,
+    cause text DEFAULT ''::text NOT NULL,
+    received_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT inbound_updates_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'taken'::text, 'answered'::text, 'ignored'::text, 'dead'::text])))
+);
+
+CREATE TABLE ingest_jobs (
+    workspace_id text NOT NULL,
+    job_id text NOT NULL,
+    collection_id text NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    total integer NOT NULL,
+    done integer DEFAULT 0 NOT NULL,
+    chunks integer DEFAULT 0 NOT NULL,
+    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    token text DEFAULT ''::text NOT NULL,
+    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+);
+
+CREATE TABLE outbound_messages (
+    workspace_id text NOT NULL,
+    outbound_id text NOT NULL,
+    account_id text NOT NULL,
+    conversation_id text NOT NULL,
+    turn_id text NOT NULL,
+    message_id text NOT NULL,
+    seq bigint NOT NULL,
+    unit jsonb NOT NULL,
+    plain text NOT NULL,
+    state text DEFAULT 'pending'::text NOT NULL,
+    use_plain boolean DEFAULT false NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    ambiguous integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    token text DEFAULT ''::text NOT NULL,
+    lease_until timestamp with time zone,
+    receipt jsonb,
+    cause text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    sent_at timestamp with time zone,
+    CONSTRAINT outbound_messages_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text])))
+);
+
+CREATE TABLE api_keys (
+    workspace_id text NOT NULL,
+    key_id text NOT NULL,
+    public_id text NOT NULL,
+    secret_hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone
+);
+
+CREATE TABLE idempotency_keys (
+    workspace_id text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    origin text NOT NULL,
+    token text NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    status integer,
+    sealed bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE conversations (
+    workspace_id text NOT NULL,
+    conversation_id text NOT NULL,
+    account_id text NOT NULL,
+    conversation_key text NOT NULL,
+    user_id text,
+    address jsonb NOT NULL,
+    private boolean DEFAULT true NOT NULL,
+    blocked_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_message_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE turns (
+    workspace_id text NOT NULL,
+    turn_id text NOT NULL,
+    conversation_id text NOT NULL,
+    session_id text NOT NULL,
+    user_id text NOT NULL,
+    status text DEFAULT 'running'::text NOT NULL,
+    attempt integer DEFAULT 1 NOT NULL,
+    token text NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    failure text DEFAULT ''::text NOT NULL,
+    metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT turns_status_check CHECK ((status = ANY (ARRAY['running'::text, 'done'::text, 'dead'::text])))
+);
+
+CREATE TABLE collections (
+    workspace_id text NOT NULL,
+    collection_id text NOT NULL,
+    name text NOT NULL,
+    model text NOT NULL,
+    dimension integer NOT NULL,
+    chunk_count bigint DEFAULT 0 NOT NULL,
+    term_count bigint DEFAULT 0 NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT collections_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$'::text))
+);
+
+CREATE TABLE lexicon (
+    workspace_id text NOT NULL,
+    lexeme text NOT NULL,
+    collection_id text NOT NULL,
+    df integer NOT NULL
+)
+WITH (fillfactor='70');
+
+CREATE TABLE webhook_deliveries (
+    workspace_id text NOT NULL,
+    delivery_id text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    webhook_id text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    retry boolean GENERATED ALWAYS AS ((attempts > 0)) STORED,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease_token text,
+    lease_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
+    CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
+    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'exhausted'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
+CREATE TABLE webhooks (
+    workspace_id text NOT NULL,
+    webhook_id text NOT NULL,
+    url text NOT NULL,
+    events text[] NOT NULL,
+    description text DEFAULT ''::text NOT NULL,
+    status text DEFAULT 'enabled'::text NOT NULL,
+    disabled_reason text DEFAULT ''::text NOT NULL,
+    failing_since timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
+    CONSTRAINT webhooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text])))
+);
+
+CREATE TABLE organizations (
+    organization_id text NOT NULL,
+    slug text NOT NULL,
+    name text NOT NULL,
+    plan text DEFAULT 'free'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE workspaces (
+    workspace_id text NOT NULL,
+    organization_id text NOT NULL,
+    slug text NOT NULL,
+    name text NOT NULL,
+    settings jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT workspaces_slug_check CHECK ((slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))
+);
+
+CREATE TABLE chunks (
+    workspace_id text NOT NULL,
+    chunk_id text NOT NULL,
+    collection_id text NOT NULL,
+    document_id text NOT NULL,
+    "position" integer NOT NULL,
+    heading text DEFAULT ''::text NOT NULL,
+    content text NOT NULL,
+    char_start integer NOT NULL,
+    char_end integer NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    search_vector tsvector GENERATED ALWAYS AS (to_tsvector('english'::regconfig, ((heading || '
+'::text) || content))) STORED NOT NULL
+);
+
+CREATE TABLE chunk_vectors (
+    workspace_id text NOT NULL,
+    chunk_id text NOT NULL,
+    "position" smallint NOT NULL,
+    collection_id text NOT NULL,
+    document_id text NOT NULL,
+    embedding halfvec NOT NULL,
+    impacts sparsevec,
+    CONSTRAINT chunk_vectors_check CHECK ((("position" = 0) = (impacts IS NOT NULL)))
+)
+WITH (toast_tuple_target='8160');
+ALTER TABLE ONLY chunk_vectors ALTER COLUMN embedding SET STORAGE MAIN;
+ALTER TABLE ONLY chunk_vectors ALTER COLUMN impacts SET STORAGE MAIN;
+
+CREATE TABLE messages (
+    workspace_id text NOT NULL,
+    message_id text NOT NULL,
+    conversation_id text NOT NULL,
+    session_id text NOT NULL,
+    turn_id text NOT NULL,
+    user_id text,
+    seq bigint NOT NULL,
+    role text NOT NULL,
+    text text NOT NULL,
+    message_ref text DEFAULT ''::text NOT NULL,
+    citations jsonb DEFAULT '[]'::jsonb NOT NULL,
+    retrieval jsonb DEFAULT '{}'::jsonb NOT NULL,
+    edited_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text])))
+);
+
+CREATE TABLE documents (
+    workspace_id text NOT NULL,
+    document_id text NOT NULL,
+    collection_id text NOT NULL,
+    source_id text NOT NULL,
+    external_id text NOT NULL,
+    title text NOT NULL,
+    content text NOT NULL,
+    content_hash bytea NOT NULL,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE events (
+    workspace_id text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    body bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE identities (
+    workspace_id text NOT NULL,
+    identity_id text NOT NULL,
+    account_id text NOT NULL,
+    external_id text NOT NULL,
+    user_id text NOT NULL,
+    username text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+ALTER TABLE inbound_updates ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME inbound_updates_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE ingest_items (
+    workspace_id text NOT NULL,
+    job_id text NOT NULL,
+    "position" integer NOT NULL,
+    kind text NOT NULL,
+    uri text NOT NULL,
+    external_id text NOT NULL,
+    title text NOT NULL,
+    format text NOT NULL,
+    content text NOT NULL,
+    metadata jsonb NOT NULL,
+    tries integer DEFAULT 0 NOT NULL,
+    CONSTRAINT ingest_items_format_check CHECK ((format = ANY (ARRAY['text'::text, 'markdown'::text, 'html'::text])))
+);
+
+ALTER TABLE messages ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME messages_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+ALTER TABLE outbound_messages ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME outbound_messages_seq_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
+);
+
+CREATE TABLE schema_migrations (
+    number integer NOT NULL,
+    name text NOT NULL,
+    checksum text NOT NULL,
+    applied_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE sessions (
+    workspace_id text NOT NULL,
+    session_id text NOT NULL,
+    conversation_id text NOT NULL,
+    user_id text NOT NULL,
+    snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
+    outcome text,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_turn_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
+);
+
+CREATE TABLE sources (
+    workspace_id text NOT NULL,
+    source_id text NOT NULL,
+    collection_id text NOT NULL,
+    kind text NOT NULL,
+    uri text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT sources_kind_check CHECK ((kind = ANY (ARRAY['text'::text, 'file'::text])))
+);
+
+CREATE TABLE users (
+    workspace_id text NOT NULL,
+    user_id text NOT NULL,
+    display_name text DEFAULT ''::text NOT NULL,
+    language text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE webhook_attempts (
+    workspace_id text NOT NULL,
+    delivery_id text NOT NULL,
+    attempt integer NOT NULL,
+    started_at timestamp with time zone NOT NULL,
+    duration_ms integer NOT NULL,
+    status_code integer,
+    error_code text DEFAULT ''::text NOT NULL,
+    detail text DEFAULT ''::text NOT NULL,
+    response_headers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    response bytea DEFAULT '\x'::bytea NOT NULL,
+    truncated boolean DEFAULT false NOT NULL,
+    next_attempt_at timestamp with time zone,
+    CONSTRAINT webhook_attempts_response_check CHECK ((octet_length(response) <= 16384))
+);
+
+CREATE TABLE webhook_secrets (
+    workspace_id text NOT NULL,
+    webhook_id text NOT NULL,
+    secret_id text NOT NULL,
+    sealed bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone
+);
+
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_pkey PRIMARY KEY (workspace_id, key_id);
+
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_public_id_key UNIQUE (public_id);
+
+ALTER TABLE ONLY channel_accounts
+    ADD CONSTRAINT channel_accounts_account_id_key UNIQUE (account_id);
+
+ALTER TABLE ONLY channel_accounts
+    ADD CONSTRAINT channel_accounts_pkey PRIMARY KEY (workspace_id, account_id);
+
+ALTER TABLE ONLY chunk_vectors
+    ADD CONSTRAINT chunk_vectors_pkey PRIMARY KEY (workspace_id, chunk_id, "position");
+
+ALTER TABLE ONLY chunks
+    ADD CONSTRAINT chunks_pkey PRIMARY KEY (workspace_id, chunk_id);
+
+ALTER TABLE ONLY collections
+    ADD CONSTRAINT collections_pkey PRIMARY KEY (workspace_id, collection_id);
+
+ALTER TABLE ONLY collections
+    ADD CONSTRAINT collections_workspace_id_name_key UNIQUE (workspace_id, name);
+
+ALTER TABLE ONLY conversations
+    ADD CONSTRAINT conversations_pkey PRIMARY KEY (workspace_id, conversation_id);
+
+ALTER TABLE ONLY conversations
+    ADD CONSTRAINT conversations_workspace_id_account_id_conversation_key_key UNIQUE (workspace_id, account_id, conversation_key);
+
+ALTER TABLE ONLY documents
+    ADD CONSTRAINT documents_pkey PRIMARY KEY (workspace_id, document_id);
+
+ALTER TABLE ONLY documents
+    ADD CONSTRAINT documents_workspace_id_collection_id_external_id_key UNIQUE (workspace_id, collection_id, external_id);
+
+ALTER TABLE ONLY events
+    ADD CONSTRAINT events_pkey PRIMARY KEY (workspace_id, event_id);
+
+ALTER TABLE ONLY idempotency_keys
+    ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (workspace_id, route, key);
+
+ALTER TABLE ONLY identities
+    ADD CONSTRAINT identities_pkey PRIMARY KEY (workspace_id, identity_id);
+
+ALTER TABLE ONLY identities
+    ADD CONSTRAINT identities_workspace_id_account_id_external_id_key UNIQUE (workspace_id, account_id, external_id);
+
+ALTER TABLE ONLY inbound_updates
+    ADD CONSTRAINT inbound_updates_pkey PRIMARY KEY (workspace_id, update_id);
+
+ALTER TABLE ONLY inbound_updates
+    ADD CONSTRAINT inbound_updates_workspace_id_account_id_external_id_key UNIQUE (workspace_id, account_id, external_id);
+
+ALTER TABLE ONLY ingest_items
+    ADD CONSTRAINT ingest_items_pkey PRIMARY KEY (workspace_id, job_id, "position");
+
+ALTER TABLE ONLY ingest_jobs
+    ADD CONSTRAINT ingest_jobs_pkey PRIMARY KEY (workspace_id, job_id);
+
+ALTER TABLE ONLY lexicon
+    ADD CONSTRAINT lexicon_pkey PRIMARY KEY (workspace_id, lexeme, collection_id);
+
+ALTER TABLE ONLY messages
+    ADD CONSTRAINT messages_pkey PRIMARY KEY (workspace_id, message_id);
+
+ALTER TABLE ONLY organizations
+    ADD CONSTRAINT organizations_pkey PRIMARY KEY (organization_id);
+
+ALTER TABLE ONLY organizations
+    ADD CONSTRAINT organizations_slug_key UNIQUE (slug);
+
+ALTER TABLE ONLY outbound_messages
+    ADD CONSTRAINT outbound_messages_pkey PRIMARY KEY (workspace_id, outbound_id);
+
+ALTER TABLE ONLY schema_migrations
+    ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
+
+ALTER TABLE ONLY sessions
+    ADD CONSTRAINT sessions_pkey PRIMARY KEY (workspace_id, session_id);
+
+ALTER TABLE ONLY sources
+    ADD CONSTRAINT sources_pkey PRIMARY KEY (workspace_id, source_id);
+
+ALTER TABLE ONLY sources
+    ADD CONSTRAINT sources_workspace_id_collection_id_uri_key UNIQUE (workspace_id, collection_id, uri);
+
+ALTER TABLE ONLY turns
+    ADD CONSTRAINT turns_pkey PRIMARY KEY (workspace_id, turn_id);
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_pkey PRIMARY KEY (workspace_id, user_id);
+
+ALTER TABLE ONLY webhook_attempts
+    ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (workspace_id, delivery_id, attempt);
+
+ALTER TABLE ONLY webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (workspace_id, delivery_id);
+
+ALTER TABLE ONLY webhook_deliveries
+    ADD CONSTRAINT webhook_deliveries_workspace_id_event_id_webhook_id_key UNIQUE (workspace_id, event_id, webhook_id);
+
+ALTER TABLE ONLY webhook_secrets
+    ADD CONSTRAINT webhook_secrets_pkey PRIMARY KEY (workspace_id, webhook_id, secret_id);
+
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_pkey PRIMARY KEY (workspace_id, webhook_id);
+
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_webhook_id_key UNIQUE (webhook_id);
+
+ALTER TABLE ONLY workspaces
+    ADD CONSTRAINT workspaces_pkey PRIMARY KEY (workspace_id);
+
+ALTER TABLE ONLY workspaces
+    ADD CONSTRAINT workspaces_slug_key UNIQUE (slug);
+
+CREATE INDEX chunk_vectors_by_collection ON chunk_vectors USING btree (workspace_id, collection_id);
+
+CREATE INDEX chunk_vectors_near_384 ON chunk_vectors USING hnsw (((embedding)::halfvec(384)) halfvec_cosine_ops) WITH (m='16', ef_construction='64') WHERE (vector_dims(embedding) = 384);
+
+CREATE INDEX chunks_by_document ON chunks USING btree (workspace_id, document_id, "position");
+
+CREATE INDEX chunks_metadata ON chunks USING gin (metadata jsonb_path_ops) WHERE (metadata <> '{}'::jsonb);
+
+CREATE INDEX chunks_words ON chunks USING gin (((search_vector || array_to_tsvector(ARRAY[('@'::text || workspace_id), ('@'::text || collection_id)])))) WITH (gin_pending_list_limit='256');
+
+CREATE INDEX conversations_by_time ON conversations USING btree (workspace_id, last_message_at DESC);
+
+CREATE INDEX dead_updates ON inbound_updates USING btree (workspace_id, seq) WHERE (status = 'dead'::text);
+
+CREATE INDEX documents_by_source ON documents USING btree (workspace_id, source_id);
+
+CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING btree (created_at);
+
+CREATE INDEX identities_by_user ON identities USING btree (workspace_id, user_id);
+
+CREATE INDEX messages_by_turn ON messages USING btree (workspace_id, turn_id);
+
+CREATE INDEX messages_in_order ON messages USING btree (workspace_id, conversation_id, seq);
+
+CREATE UNIQUE INDEX one_open_session ON sessions USING btree (workspace_id, conversation_id) WHERE (closed_at IS NULL);
+
+CREATE UNIQUE INDEX one_running_turn ON turns USING btree (workspace_id, conversation_id) WHERE (status = 'running'::text);
+
+CREATE UNIQUE INDEX one_send_at_a_time ON outbound_messages USING btree (workspace_id, conversation_id) WHERE (state = 'sending'::text);
+
+CREATE INDEX open_jobs ON ingest_jobs USING btree (lease_until) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
+CREATE INDEX outbound_by_message ON outbound_messages USING btree (workspace_id, message_id);
+
+CREATE INDEX outbound_due ON outbound_messages USING btree (due_at) WHERE (state = 'pending'::text);
+
+CREATE INDEX outbound_leases ON outbound_messages USING btree (lease_until) WHERE (state = 'sending'::text);
+
+CREATE INDEX outbound_queue ON outbound_messages USING btree (workspace_id, conversation_id, seq) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
+
+CREATE INDEX outbound_sending ON outbound_messages USING btree (outbound_id) WHERE (state = 'sending'::text);
+
+CREATE INDEX outbound_undecided ON outbound_messages USING btree (workspace_id, state, seq) WHERE (state = ANY (ARRAY['unknown'::text, 'failed'::text]));
+
+CREATE INDEX pending_updates ON inbound_updates USING btree (workspace_id, account_id, conversation_key, seq) WHERE (status = 'pending'::text);
+
+CREATE INDEX pending_updates_by_age ON inbound_updates USING btree (received_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX running_turns_by_id ON turns USING btree (turn_id) WHERE (status = 'running'::text);
+
+CREATE INDEX running_turns_by_lease ON turns USING btree (lease_until) WHERE (status = 'running'::text);
+
+CREATE INDEX updates_by_turn ON inbound_updates USING btree (workspace_id, turn_id) WHERE (turn_id IS NOT NULL);
+
+CREATE INDEX webhook_deliveries_leased ON webhook_deliveries USING btree (webhook_id, lease_until) WHERE (status = 'leased'::text);
+
+CREATE INDEX webhook_deliveries_log ON webhook_deliveries USING btree (workspace_id, webhook_id, delivery_id);
+
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries USING btree (retry, webhook_id, due_at) WHERE (status = 'pending'::text);
+
+CREATE TRIGGER chunks_counted AFTER INSERT ON chunks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
+
+CREATE TRIGGER chunks_uncounted AFTER DELETE ON chunks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
+
+ALTER TABLE ONLY api_keys
+    ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY channel_accounts
+    ADD CONSTRAINT channel_accounts_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY chunk_vectors
+    ADD CONSTRAINT chunk_vectors_workspace_id_chunk_id_fkey FOREIGN KEY (workspace_id, chunk_id) REFERENCES chunks(workspace_id, chunk_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY chunks
+    ADD CONSTRAINT chunks_workspace_id_document_id_fkey FOREIGN KEY (workspace_id, document_id) REFERENCES documents(workspace_id, document_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY collections
+    ADD CONSTRAINT collections_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY conversations
+    ADD CONSTRAINT conversations_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY documents
+    ADD CONSTRAINT documents_workspace_id_source_id_fkey FOREIGN KEY (workspace_id, source_id) REFERENCES sources(workspace_id, source_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY identities
+    ADD CONSTRAINT identities_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY identities
+    ADD CONSTRAINT identities_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
+
+ALTER TABLE ONLY inbound_updates
+    ADD CONSTRAINT inbound_updates_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY ingest_items
+    ADD CONSTRAINT ingest_items_workspace_id_job_id_fkey FOREIGN KEY (workspace_id, job_id) REFERENCES ingest_jobs(workspace_id, job_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY ingest_jobs
+    ADD CONSTRAINT ingest_jobs_workspace_id_collection_id_fkey FOREIGN KEY (workspace_id, collection_id) REFERENCES collections(workspace_id, collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY lexicon
+    ADD CONSTRAINT lexicon_workspace_id_collection_id_fkey FOREIGN KEY (workspace_id, collection_id) REFERENCES collections(workspace_id, collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY messages
+    ADD CONSTRAINT messages_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY outbound_messages
+    ADD CONSTRAINT outbound_messages_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY sessions
+    ADD CONSTRAINT sessions_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY sources
+    ADD CONSTRAINT sources_workspace_id_collection_id_fkey FOREIGN KEY (workspace_id, collection_id) REFERENCES collections(workspace_id, collection_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY turns
+    ADD CONSTRAINT turns_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY users
+    ADD CONSTRAINT users_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY webhook_secrets
+    ADD CONSTRAINT webhook_secrets_workspace_id_webhook_id_fkey FOREIGN KEY (workspace_id, webhook_id) REFERENCES webhooks(workspace_id, webhook_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY workspaces
+    ADD CONSTRAINT workspaces_organization_id_fkey FOREIGN KEY (organization_id) REFERENCES organizations(organization_id);
+
+ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE channel_accounts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE chunk_vectors ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE chunks ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE collections ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE conversations ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE documents ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE events ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE identities ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE inbound_updates ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE ingest_items ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE ingest_jobs ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE lexicon ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE messages ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE outbound_messages ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE sessions ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE sources ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE turns ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE users ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhook_attempts ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhook_deliveries ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhook_secrets ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhooks ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY workspace_only ON api_keys USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON channel_accounts USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON chunk_vectors USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON chunks USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON collections USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON conversations USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON documents USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON events USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON idempotency_keys USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON identities USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON inbound_updates USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON ingest_items USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON ingest_jobs USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON lexicon USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON messages USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON outbound_messages USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON sessions USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON sources USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON turns USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON users USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_attempts USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_deliveries USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_secrets USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhooks USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON workspaces USING ((workspace_id = current_workspace()));
+
+ALTER TABLE workspaces ENABLE ROW LEVEL SECURITY;
