@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from gateway.services import lazy_embedder
 from kernel.settings import Settings
 from kernel.types import Citation, Json
+from pipeline.answering import citations
 from pipeline.answering.build import Answering
 from pipeline.answering.cleaning import Cleaner
 from pipeline.answering.extractive import answer_from_passages
@@ -338,3 +339,17 @@ def test_cleaning_never_lets_an_address_or_a_picture_through(pieces: list[str], 
     assert "<img" not in outside
     assert "//evil" not in outside
     assert set(cleaner.cited) <= {1, 2}
+
+
+@pytest.mark.parametrize(
+    ("hit", "shown"),
+    [
+        ({"title": "  Opening  hours "}, "Opening hours"),
+        ({"title": "", "heading": "Guide > Battery"}, "Guide"),
+        ({"title": "", "heading": "", "text": "# Charging \n\nCharge it."}, "Charging"),
+        ({"title": "", "text": "w " * 100}, "w " * 39 + "w…"),
+        ({}, ""),
+    ],
+)
+def test_a_source_without_a_title_is_named_by_its_beginning(hit: Json, shown: str) -> None:
+    assert citations.name(hit) == shown

@@ -11,6 +11,7 @@ from pipeline.answering.cleaning import TRAILING, URL
 from pipeline.answering.sentences import split
 from pipeline.answering.words import words
 
+_NAME = 80  # characters of a source's name
 _QUOTE = 300  # characters of a quote picked for a model's sentence
 
 
@@ -30,7 +31,15 @@ def source(hit: Json) -> str:
 def citation(number: int, hit: Json, quote: str) -> Json:
     """In the shape of `kernel.types.Citation`."""
     ids = (str(hit.get("chunk_id") or ""), str(hit.get("document_id") or ""))
-    return asdict(Citation(number, *ids, " ".join(str(hit.get("title") or "").split()), source(hit), quote))
+    return asdict(Citation(number, *ids, name(hit), source(hit), quote))
+
+
+def name(hit: Json) -> str:
+    """What a reader is told the passage is: its document's title, or else the heading or the words it begins with."""
+    candidates = (hit.get("title"), str(hit.get("heading") or "").split(" > ")[0], hit.get("text"))
+    first = next((str(text).strip() for text in candidates if text and str(text).strip()), "")
+    line = " ".join(first.split("\n")[0].lstrip("# ").split())
+    return line if len(line) <= _NAME else line[: _NAME - 1].rstrip() + "…"
 
 
 def supporting_quote(text: str, number: int, passage: str) -> str:
