@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml  # type: ignore[import-untyped]
+from setuptools import find_packages
 
 from docs.tables import commands, pages
 from gateway.commands.grammar import names
@@ -186,6 +187,7 @@ def test_the_sample_knowledge_can_be_read() -> None:
 
 
 def test_every_package_is_installed() -> None:
-    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    patterns = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    listed = find_packages(str(ROOT), include=patterns)
     there = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in ROOT.glob("[a-z]*/**/__init__.py")}
     assert set(listed) == there - {"tests"}
