@@ -83,9 +83,11 @@ async def stop(process: asyncio.subprocess.Process) -> None:
 
 
 @asynccontextmanager
-async def running(*arguments: str, environment: Mapping[str, str] | None = None) -> AsyncIterator[Program]:
-    """`python -m …` on the server's core, once it has printed its root URL."""
-    process = await spawn(*arguments, core=cores()[0], environment=environment)
+async def running(
+    *arguments: str, environment: Mapping[str, str] | None = None, core: set[int] | None = None
+) -> AsyncIterator[Program]:
+    """`python -m …`, by default on the server's core, once it has printed its root URL."""
+    process = await spawn(*arguments, core=core or cores()[0], environment=environment)
     try:
         assert process.stdout
         line = await asyncio.wait_for(process.stdout.readline(), _PATIENCE)

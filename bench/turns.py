@@ -64,6 +64,10 @@ class Crowd:
         self._number += 1
         return self._number
 
+    def listen(self, chat_id: int, reply: Callable[[], None]) -> None:
+        """Calls `reply` for each message to this chat."""
+        self._waiting[chat_id] = reply
+
     def heard(self, chat_id: int) -> None:
         reply = self._waiting.get(chat_id)
         if reply:
@@ -75,7 +79,7 @@ class Crowd:
         people = [_User(self, _FIRST_CHAT + n, bot.url + path, window, rest) for n in range(users)]
         for user in people:
             await user.arrive(bot.url)
-            self._waiting[user.chat_id] = user.replied
+            self.listen(user.chat_id, user.replied)
         for user in people:
             user.say()
         await asyncio.sleep(seconds / 5)
