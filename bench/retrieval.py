@@ -103,7 +103,7 @@ async def ingest(client: Client, folder: Path, collection: str) -> int:
 
 
 async def _finished(client: Client, job_id: str) -> None:
-    while (job := await client.get(f"/api/v1/jobs/{job_id}"))["status"] in ("queued", "running"):
+    while (job := await client.get(f"/api/v1/jobs/{job_id}"))["status"] in ("queued", "running"):  # noqa: ASYNC110
         await asyncio.sleep(0.25)
     if job["status"] != "done" or job["errors"]:
         raise RuntimeError(f"ingestion ended as {job['status']}: {job['errors'][:3]}")
