@@ -8,13 +8,14 @@ intake   the same app with turns left lying: nobody is woken and nothing sweeps,
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 
 import uvloop
 
 from channels import telegram
-from gateway import server
+from gateway import server, upkeep
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -49,6 +50,8 @@ async def intake(settings: Settings) -> None:
         inbox = Intake(ground.database, directory, CHANNELS, _leave)
         services = Services(ground, directory, hub, inbox, runner, sender)
         async with server.open_app(services) as app, server.listening(app, "127.0.0.1", 0) as url:
+            gc.collect()
+            upkeep.spare_the_collector()  # as `serve` does
             _say(url)
             await stop.wait()
         await inbox.close()
