@@ -310,6 +310,8 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         print(f"settled {time.monotonic() - started:.1f} s after the last message" if not left else f"LEFT: {left}")
         verdict = judge(dict(zip(users, said, strict=True)), await seen(run, http), await doubtful(run))
         missing = await undelivered(run)
+        for owed in await leftovers(run) if left else ():
+            print(owed)
         report(run, verdict, missing)
         return verdict.kept and not left and not missing and not run.bad_signatures
 
@@ -320,6 +322,21 @@ async def doubtful(run: Run) -> set[str]:
     rows = await conn.fetch("SELECT plain FROM outbound_messages WHERE ambiguous > 0")
     await conn.close()
     return {word for row in rows for word in WORD.findall(row["plain"])}
+
+
+async def leftovers(run: Run) -> list[str]:
+    """What the store still owes, in words that help to find out why."""
+    conn = await asyncpg.connect(run.admin_url)
+    rows = await conn.fetch(
+        """
+        SELECT u.status, u.external_id, u.conversation_key, now() - u.received_at AS age, t.status AS turn, t.attempt,
+            t.lease_until - now() AS lease
+        FROM inbound_updates u LEFT JOIN turns t USING (workspace_id, turn_id)
+        WHERE u.status IN ('pending', 'taken') LIMIT 20
+        """
+    )
+    await conn.close()
+    return [" ".join(f"{name}={value}" for name, value in row.items()) for row in rows]
 
 
 async def undelivered(run: Run) -> set[str]:

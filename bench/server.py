@@ -46,7 +46,7 @@ async def intake(settings: Settings) -> None:
         directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account, sessions))
         hub, sender = Hub(), Sender(ground.database, directory, CHANNELS)
         tools = Tools(ground.retriever.search, _no_answer, RedisSteps(ground.redis, 60), settings.rag_top_k)
-        runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender.wake, Limits())
+        runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender, Limits())
         inbox = Intake(ground.database, directory, CHANNELS, _leave)
         services = Services(ground, directory, hub, inbox, runner, sender)
         async with server.open_app(services) as app, server.listening(app, "127.0.0.1", 0) as url:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import orjson
 
@@ -52,38 +51,39 @@ class Intake:
 
     async def take(self, account: Account, update: Json, payload: bytes) -> None:
         """Stores what an update says; returns after the commit."""
-        for arrival in self._arrivals(account, update, payload):
-            await self.accept(arrival)
-
-    def _arrivals(self, account: Account, update: Json, payload: bytes) -> Sequence[Arrival]:
-        """The update's messages; one that cannot be understood is set aside whole, with the cause."""
         try:
             parsed = self._channels[account.kind].parse(account, update)
         except Exception as error:
             UPDATES.labels(account.kind, "poison").inc()
-            _log.error("intake.poison", account=account.account_id, error=repr(error))
-            return [poison(account, payload, error)]
-        arrivals = []
+            digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
+            await self._set_aside(account.account_id, f"poison:{digest}", payload, error)
+            return
         for message in parsed:
             if isinstance(message, Ignored):
                 _counter(account.kind, message.reason).inc()
             else:
-                arrivals.append(Arrival(account.account_id, message.external_id, payload, message))
-        return arrivals
+                await self.accept(Arrival(account.account_id, payload, message))
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """Commits one update, then wakes its conversation: also for a repeat, whose first try may have died."""
         try:
             accepted = await self._inbox.submit(arrival)
         except Exception as error:
-            if arrival.message is None or not row_fault(error):
+            if not row_fault(error):
                 raise
-            _log.error("intake.unstorable", account=arrival.account_id, error=repr(error))
-            return await self.accept(replace(arrival, message=None, cause=f"{type(error).__name__}: {error}"))
+            return await self._set_aside(arrival.account_id, arrival.message.external_id, arrival.payload, error)
         (_ACCEPTED if accepted.update_id else _REPEATED).inc()
-        if arrival.message:
-            self._wake(Place(arrival.account_id, arrival.message.conversation_key))
+        self._wake(Place(arrival.account_id, arrival.message.conversation_key))
         return accepted
+
+    async def _set_aside(self, account_id: str, external_id: str, payload: bytes, error: Exception) -> Accepted:
+        """What cannot be understood, or not be stored, is kept whole: trying again would not help the platform."""
+        cause, external_id = f"{type(error).__name__}: {error}".replace("\x00", ""), external_id.replace("\x00", "")
+        _log.error("intake.set_aside", account=account_id, update=external_id, error=cause)
+        async with self._database.anywhere() as conn:
+            return await turns.set_aside(
+                conn, account_id, external_id.replace("\x00", ""), payload, cause.replace("\x00", "")
+            )
 
     async def _store(self, arrivals: Sequence[Arrival]) -> list[Accepted]:
         async with self._database.anywhere() as conn:
@@ -91,8 +91,3 @@ class Intake:
 
     async def close(self) -> None:
         await self._inbox.close()
-
-
-def poison(account: Account, payload: bytes, error: Exception) -> Arrival:
-    digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
-    return Arrival(account.account_id, f"poison:{digest}", payload, None, f"{type(error).__name__}: {error}")

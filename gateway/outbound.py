@@ -62,6 +62,7 @@ class Sender:
         self._paused: dict[str, float] = {}
         self._slowed: dict[str, tuple[float, Lane]] = {}
         self._held: dict[str, Outbound] = {}
+        self._handed: dict[Lane, Outbound] = {}
         self._stopping = False
         self._heartbeat = asyncio.create_task(self._beat())
         self._claims: NaturalBatcher[Lane, Outbound | None] = NaturalBatcher(self._claim, splits=row_fault)
@@ -77,8 +78,13 @@ class Sender:
         else:
             self._lanes[lane] = asyncio.create_task(self._drive(lane))
 
+    def take(self, claimed: Outbound) -> None:
+        """A unit that is claimed for this process already: it leaves at once."""
+        self._handed[claimed.lane] = claimed
+        self.wake(claimed.lane)
+
     async def stop(self, patience: float) -> None:
-        """No new sends; those under way finish and are recorded."""
+        """No new sends; those under way finish and are recorded, and what has not left is handed back."""
         self._stopping = True
         lanes = list(self._lanes.values())
         if lanes:
@@ -87,6 +93,13 @@ class Sender:
             lane.cancel()
         self._heartbeat.cancel()
         await asyncio.gather(*self._lanes.values(), self._heartbeat, return_exceptions=True)
+        await asyncio.gather(
+            *(
+                self._write(unsent, Disposition("pending", cause="the gateway stopped"))
+                for unsent in self._handed.values()
+            ),
+            return_exceptions=True,
+        )
         await self._claims.close()
         await self._records.close()
 
@@ -122,7 +135,7 @@ class Sender:
     async def _one(self, lane: Lane) -> bool:
         """Sends one unit. Returns whether the next may follow at once."""
         asked = time.monotonic()
-        sent = await self._claims.submit(lane)
+        sent = self._handed.pop(lane, None) or await self._claims.submit(lane)
         if sent is None:
             return False
         if time.monotonic() - asked > self._lease / 2:
@@ -193,8 +206,8 @@ class Sender:
             try:
                 async with self._database.anywhere() as conn:
                     await outbox.renew(conn, list(self._held.values()), self._lease)
-            except AWAY as error:
-                _log.warning("outbound.heartbeat_failed", held=len(self._held), error=str(error))
+            except Exception as error:
+                _log.warning("outbound.heartbeat_failed", held=len(self._held), error=repr(error))
 
     async def _claim(self, lanes: Sequence[Lane]) -> list[Outbound | None]:
         async with self._database.anywhere() as conn:

@@ -37,7 +37,10 @@ class Pollers:
         """Runs until cancelled; then the pollers stop between two calls and hand their leases back."""
         try:
             while True:
-                await self._adopt()
+                try:
+                    await self._adopt()
+                except Exception:  # whatever it was, bots must not stay deaf because of it
+                    _log.exception("poll.adopt_failed")
                 await asyncio.sleep(_LOOK * (0.75 + random.random() / 2))
         finally:
             for task in self._tasks.values():

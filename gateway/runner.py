@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.metrics import TURN_SECONDS, TURNS
+from gateway.outbound import Sender
 from kernel import log
 from kernel.backoff import exponential
 from kernel.batcher import Closed, NaturalBatcher
@@ -78,7 +79,7 @@ class TurnRunner:
         channels: dict[str, Channel],
         tools: machine.Tools,
         hub: Hub,
-        send: Callable[[Lane], None],
+        sender: Sender,
         limits: Limits,
     ) -> None:
         self._database = database
@@ -86,7 +87,7 @@ class TurnRunner:
         self._channels = channels
         self._tools = tools
         self._hub = hub
-        self._send = send
+        self._sender = sender
         self._limits = limits
         self._lanes: dict[Place, asyncio.Task[None]] = {}
         self._dirty: set[Place] = set()
@@ -176,8 +177,10 @@ class TurnRunner:
         if finished is None:
             _log.warning("runner.fenced", turn=turn.turn_id)
             return False
-        if finished.message_id:
-            self._send(Lane(turn.workspace_id, turn.conversation_id))
+        if finished.first:
+            self._sender.take(finished.first)
+        elif finished.message_id:
+            self._sender.wake(Lane(turn.workspace_id, turn.conversation_id))
         self._hub.tell(turn.place, {"type": "finished", "turn_id": turn.turn_id, "message_id": finished.message_id})
         return finished.more
 
@@ -185,7 +188,7 @@ class TurnRunner:
         if account is None:
             return Result(status="dead", failure="the channel account is disconnected")
         if turn.exhausted:
-            return self._say(turn, account, {"text": route.FAILED}, status="dead", failure="every attempt failed")
+            return self._give_up(turn, account)
         if route.silent(turn):
             return await self._silent(turn)
         with Typing(self._show_typing, account, turn.address):
@@ -194,6 +197,14 @@ class TurnRunner:
             results = await machine.run(state, steps, self._tools)
         said = self._say(turn, account, results["compose"])
         return replace(said, metrics=route.metrics(turn, results), snapshot=route.snapshot(turn, results))
+
+    def _give_up(self, turn: Turn, account: Account) -> Result:
+        """The end of a turn that nothing helped: without one its conversation would stand still for good."""
+        try:
+            return self._say(turn, account, {"text": route.FAILED}, status="dead", failure="every attempt failed")
+        except Exception as error:
+            _log.exception("runner.gave_up_silently", turn=turn.turn_id)
+            return Result(status="dead", failure=f"every attempt failed, and so did the apology: {error!r}")
 
     def _say(self, turn: Turn, account: Account, composed: Json, *, status: str = "done", failure: str = "") -> Result:
         reply: Reply = route.reply_of(composed)
@@ -250,8 +261,8 @@ class TurnRunner:
             try:
                 async with self._database.anywhere() as conn:
                     mine = await turns.renew(conn, [h.turn for h in held], self._limits.lease)
-            except AWAY as error:
-                _log.warning("runner.heartbeat_failed", held=len(held), error=str(error))
+            except Exception as error:
+                _log.warning("runner.heartbeat_failed", held=len(held), error=repr(error))
                 continue
             for h in held:
                 if h.turn.turn_id not in mine and h.turn.turn_id in self._held and not h.settling:
@@ -272,4 +283,4 @@ class TurnRunner:
 
     async def _finish(self, finishing: Sequence[tuple[Turn, Result]]) -> list[Finished | None]:
         async with self._database.anywhere() as conn:
-            return await turns.finish_many(conn, finishing)
+            return await turns.finish_many(conn, finishing, self._limits.lease)

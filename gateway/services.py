@@ -110,7 +110,7 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
     hub = Hub()
     limits = limits or Limits(lease=settings.turn_lease_seconds, memory=settings.rag_memory_messages)
     sender = Sender(ground.database, directory, CHANNELS, lease=limits.lease)
-    runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender.wake, limits)
+    runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender, limits)
     intake = Intake(ground.database, directory, CHANNELS, runner.wake)
     sweeping = asyncio.create_task(sweep(runner, sender, ground.database))
     try:

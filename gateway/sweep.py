@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 
-import asyncpg
-
 from gateway.outbound import Sender
 from gateway.runner import TurnRunner
 from kernel import log
@@ -30,5 +28,7 @@ async def sweep(runner: TurnRunner, sender: Sender, database: Database) -> None:
             for place in places:
                 runner.wake(place)
             await sender.sweep(age=_AGE, most=_MOST)
-        except (*AWAY, TimeoutError, asyncpg.PostgresError) as error:
+        except AWAY as error:
             _log.warning("sweep.failed", error=str(error))
+        except Exception:  # whatever it was, without sweeps lost wake-ups would stay lost
+            _log.exception("sweep.broken")

@@ -73,7 +73,7 @@ async def say(call: Call, utterance: Utterance) -> AsyncIterator[Said]:
     external_id = call.origin or new_id("call")
     message = _message(utterance, spot.place, external_id)
     with call.services.hub.listen(spot.place) as news:
-        arrival = Arrival(spot.place.account_id, external_id, orjson.dumps({"text": utterance.text}), message)
+        arrival = Arrival(spot.place.account_id, orjson.dumps({"text": utterance.text}), message)
         accepted = await call.services.intake.accept(arrival)
         update_id = accepted.update_id or await _earlier(call, arrival)
         yield Said(spot.conversation_id, update_id, news, accepted.update_id is None)
@@ -94,7 +94,7 @@ async def _spot(call: Call, utterance: Utterance) -> Spot:
 
 async def _earlier(call: Call, arrival: Arrival) -> str:
     async with call.database() as conn:
-        update_id = await conversations.update_named(conn, arrival.account_id, arrival.external_id)
+        update_id = await conversations.update_named(conn, arrival.account_id, arrival.message.external_id)
     if update_id is None:
         raise Conflict("the channel was disconnected")
     return update_id

@@ -55,6 +55,7 @@ CREATE TABLE turns (
     FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations ON DELETE CASCADE
 );
 CREATE UNIQUE INDEX one_running_turn ON turns (workspace_id, conversation_id) WHERE status = 'running';
+CREATE UNIQUE INDEX turns_by_id ON turns (turn_id);
 CREATE INDEX running_turns_by_lease ON turns (lease_until) WHERE status = 'running';
 CALL protect('turns');
 
@@ -74,12 +75,10 @@ CREATE TABLE inbound_updates (
     cause text NOT NULL DEFAULT '',
     received_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (workspace_id, update_id),
-    UNIQUE (workspace_id, account_id, external_id),
-    FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts ON DELETE CASCADE
+    UNIQUE (workspace_id, account_id, external_id)
 );
 CREATE INDEX pending_updates ON inbound_updates (workspace_id, account_id, conversation_key, seq)
     WHERE status = 'pending';
-CREATE INDEX pending_updates_by_age ON inbound_updates (received_at) WHERE status = 'pending';
 CREATE INDEX updates_by_turn ON inbound_updates (workspace_id, turn_id) WHERE turn_id IS NOT NULL;
 CREATE INDEX dead_updates ON inbound_updates (workspace_id, seq) WHERE status = 'dead';
 CALL protect('inbound_updates');
@@ -137,32 +136,40 @@ CREATE INDEX outbound_queue ON outbound_messages (workspace_id, conversation_id,
     WHERE state IN ('pending', 'sending');
 CREATE INDEX outbound_due ON outbound_messages (due_at) WHERE state = 'pending';
 CREATE INDEX outbound_leases ON outbound_messages (lease_until) WHERE state = 'sending';
-CREATE INDEX outbound_sending ON outbound_messages (outbound_id) WHERE state = 'sending';
+CREATE UNIQUE INDEX outbound_by_id ON outbound_messages (outbound_id);
 CREATE INDEX outbound_by_message ON outbound_messages (workspace_id, message_id);
 CALL protect('outbound_messages');
 
--- Hop 3. Stores a batch of parsed updates and says for each whether it is new.
-CREATE FUNCTION accept_updates(
-    accounts text[], external_ids text[], conversation_keys text[], kinds text[], messages jsonb[], payloads bytea[],
-    states text[], causes text[])
+-- Hop 3. Stores a batch of parsed updates and says for each whether it is new. The workspace is the account's, which
+-- also stands for a foreign key: one look-up of the account a batch instead of a check a row.
+CREATE FUNCTION accept_updates(accounts text[], messages jsonb[], payloads bytea[])
     RETURNS TABLE (ordinal bigint, update_id text)
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
     WITH given AS (
         SELECT u.*, a.workspace_id, new_id('upd') AS update_id
-        FROM unnest(accounts, external_ids, conversation_keys, kinds, messages, payloads, states, causes)
-            WITH ORDINALITY AS u (account_id, external_id, conversation_key, kind, message, payload, state, cause, n)
+        FROM unnest(accounts, messages, payloads) WITH ORDINALITY AS u (account_id, message, payload, n)
         JOIN channel_accounts a USING (account_id)
     ), stored AS (
         INSERT INTO inbound_updates (workspace_id, update_id, account_id, external_id, conversation_key, kind,
-                                     message, payload, status, cause)
-        SELECT g.workspace_id, g.update_id, g.account_id, g.external_id, g.conversation_key, g.kind, g.message,
-               g.payload, g.state, g.cause
+                                     message, payload)
+        SELECT g.workspace_id, g.update_id, g.account_id, g.message ->> 'external_id',
+               g.message ->> 'conversation_key', g.message ->> 'kind', g.message, g.payload
         FROM given g ORDER BY g.n
         ON CONFLICT DO NOTHING
         RETURNING inbound_updates.update_id
     )
     SELECT g.n, g.update_id FROM given g JOIN stored USING (update_id);
+END;
+
+-- An update that could not be understood, or not be stored as a message: kept whole, with the cause.
+CREATE FUNCTION set_aside(account text, name text, body bytea, why text) RETURNS text
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
+BEGIN ATOMIC
+    INSERT INTO inbound_updates (workspace_id, update_id, account_id, external_id, payload, status, cause)
+    SELECT a.workspace_id, new_id('upd'), a.account_id, name, body, 'dead', why
+    FROM channel_accounts a WHERE a.account_id = account
+    ON CONFLICT DO NOTHING RETURNING inbound_updates.update_id;
 END;
 
 -- Hop 5 for one conversation. Returns null when there is nothing to do, {"busy": true} when somebody holds it,
@@ -260,19 +267,24 @@ BEGIN
 
     -- Texts of one person that piled up are read together, and so are the pictures of an album; anything else is a turn
     -- of its own, in its place in the order.
-    WITH queue AS (
-        SELECT u.update_id, u.seq,
-            count(*) FILTER (WHERE u.kind <> first.kind
-                OR u.message #>> '{sender,external_id}' <> first.message #>> '{sender,external_id}')
-                OVER (ORDER BY u.seq) AS breaks
-        FROM (SELECT * FROM inbound_updates p
-              WHERE p.workspace_id = ws AND p.account_id = account AND p.conversation_key = key
-                  AND p.status = 'pending' ORDER BY p.seq LIMIT 20) u
-    )
+    -- `= ANY (ARRAY (…))` and not a join: planned while the table was empty, a join would read the whole workspace.
     UPDATE inbound_updates u SET status = 'taken', turn_id = turn.turn_id
-    FROM queue q
-    WHERE u.workspace_id = ws AND u.update_id = q.update_id
-        AND (q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0));
+    WHERE u.workspace_id = ws AND u.update_id = ANY (ARRAY (
+        SELECT q.update_id
+        FROM (SELECT p.update_id, p.seq,
+                  count(*) FILTER (WHERE p.kind <> first.kind
+                      OR p.message #>> '{sender,external_id}' <> first.message #>> '{sender,external_id}')
+                      OVER (ORDER BY p.seq) AS breaks
+              FROM (SELECT * FROM inbound_updates w
+                    WHERE w.workspace_id = ws AND w.account_id = account AND w.conversation_key = key
+                        AND w.status = 'pending' ORDER BY w.seq LIMIT 20) p) q
+        WHERE q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0)));
+    IF NOT FOUND THEN
+        -- Between the look for a first update and the turn that now holds the conversation, another holder took it and
+        -- was done. A turn without updates must not be: look again, from the start.
+        DELETE FROM turns t WHERE t.workspace_id = ws AND t.turn_id = turn.turn_id;
+        RETURN open_turn(account, key, new_token, lease_seconds, tries, memory);
+    END IF;
 
     -- A message that is there already belongs to an update that was set aside and is now tried again by hand.
     WITH heard AS (
@@ -339,10 +351,9 @@ CREATE FUNCTION renew_turns(turn_ids text[], tokens text[], lease_seconds double
 BEGIN ATOMIC
     UPDATE turns t SET lease_until = now() + make_interval(secs => lease_seconds)
     FROM unnest(turn_ids, tokens) AS held (turn_id, token)
-    WHERE t.turn_id = held.turn_id AND t.token = held.token AND t.status = 'running'
+    WHERE t.turn_id = held.turn_id AND t.token = held.token
     RETURNING t.turn_id;
 END;
-CREATE INDEX running_turns_by_id ON turns (turn_id) WHERE status = 'running';
 
 -- Lets go of turns after `delay` seconds: with `refund` the try does not count (a graceful stop), otherwise it does (a
 -- step failed and wants a pause).
@@ -352,24 +363,28 @@ BEGIN ATOMIC
     UPDATE turns t
     SET lease_until = now() + make_interval(secs => held.delay), attempt = t.attempt - refund::integer
     FROM unnest(turn_ids, tokens, delays) AS held (turn_id, token, delay)
-    WHERE t.turn_id = held.turn_id AND t.token = held.token AND t.status = 'running';
+    WHERE t.turn_id = held.turn_id AND t.token = held.token;
 END;
 
--- Hop 7 for one turn, fenced by the token. Returns null when the turn is not the caller's any more; otherwise whether
+-- Hop 7 for one turn, fenced by the token. Where nothing else is on its way to the conversation, the reply's first unit
+-- is claimed for sending (with `send_token`) in the same breath, which saves a commit. Returns null when the turn is not the caller's any more; otherwise whether
 -- more updates wait in the conversation, and the ids that the result got.
 -- result: {"status", "failure", "answer": {"text", "citations", "retrieval"} | null, "units": [{"payload", "plain"}],
 --          "snapshot": {}, "metrics": {}, "end_session": bool, "blocked": bool, "edits": [{"message_ref", "text"}]}
-CREATE FUNCTION finish_turn(turn_key text, held_token text, result jsonb) RETURNS jsonb
+CREATE FUNCTION finish_turn(
+    turn_key text, held_token text, result jsonb, send_token text, lease_seconds double precision) RETURNS jsonb
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
     turn turns;
     conv conversations;
     message text := NULL;
+    first_unit text;
+    claimed jsonb;
     answered boolean := result ->> 'status' = 'done';
 BEGIN
     UPDATE turns t SET status = result ->> 'status', finished_at = now(), failure = coalesce(result ->> 'failure', ''),
-        metrics = coalesce(result -> 'metrics', '{}')
-    WHERE t.turn_id = turn_key AND t.token = held_token AND t.status = 'running' RETURNING * INTO turn;
+        metrics = coalesce(result -> 'metrics', '{}'), token = ''
+    WHERE t.turn_id = turn_key AND t.token = held_token AND held_token <> '' RETURNING * INTO turn;
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
@@ -381,10 +396,12 @@ BEGIN
         cause = coalesce(result ->> 'failure', '')
     WHERE u.workspace_id = turn.workspace_id AND u.turn_id = turn.turn_id;
 
-    UPDATE messages m SET text = e.text, edited_at = now()
-    FROM jsonb_to_recordset(coalesce(result -> 'edits', '[]')) AS e (message_ref text, text text)
-    WHERE m.workspace_id = turn.workspace_id AND m.conversation_id = turn.conversation_id AND m.role = 'user'
-        AND m.message_ref = e.message_ref AND e.message_ref <> '';
+    IF result -> 'edits' <> '[]' THEN
+        UPDATE messages m SET text = e.text, edited_at = now()
+        FROM jsonb_to_recordset(coalesce(result -> 'edits', '[]')) AS e (message_ref text, text text)
+        WHERE m.workspace_id = turn.workspace_id AND m.conversation_id = turn.conversation_id AND m.role = 'user'
+            AND m.message_ref = e.message_ref AND e.message_ref <> '';
+    END IF;
 
     IF result -> 'answer' <> 'null' THEN
         message := new_id('msg');
@@ -398,6 +415,14 @@ BEGIN
         SELECT turn.workspace_id, new_id('out'), conv.account_id, turn.conversation_id, turn.turn_id, message,
                u.unit -> 'payload', u.unit ->> 'plain'
         FROM jsonb_array_elements(result -> 'units') WITH ORDINALITY AS u (unit, n) ORDER BY u.n;
+        SELECT o.outbound_id INTO first_unit FROM outbound_messages o
+        WHERE o.workspace_id = turn.workspace_id AND o.conversation_id = turn.conversation_id
+            AND o.state IN ('pending', 'sending') ORDER BY o.seq LIMIT 1;
+        UPDATE outbound_messages o
+        SET state = 'sending', token = send_token, lease_until = now() + make_interval(secs => lease_seconds),
+            attempts = 1
+        WHERE o.workspace_id = turn.workspace_id AND o.outbound_id = first_unit AND o.message_id = message
+        RETURNING jsonb_build_object('outbound_id', o.outbound_id, 'unit', o.unit, 'plain', o.plain) INTO claimed;
         PERFORM publish_event(turn.workspace_id,
             CASE WHEN answered THEN 'chat.response.generated' ELSE 'chat.response.failed' END,
             jsonb_build_object('message_id', message, 'conversation_id', turn.conversation_id,
@@ -422,16 +447,18 @@ BEGIN
     END IF;
 
     RETURN jsonb_build_object(
-        'message_id', message,
+        'message_id', message, 'claimed', claimed,
         'more', EXISTS (SELECT FROM inbound_updates u
                         WHERE u.workspace_id = turn.workspace_id AND u.account_id = conv.account_id
                             AND u.conversation_key = conv.conversation_key AND u.status = 'pending'));
 END $$;
 
-CREATE FUNCTION finish_turns(turn_ids text[], tokens text[], results jsonb[]) RETURNS SETOF jsonb
+CREATE FUNCTION finish_turns(
+    turn_ids text[], tokens text[], results jsonb[], send_token text, lease_seconds double precision)
+    RETURNS SETOF jsonb
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    SELECT finish_turn(f.turn_id, f.token, f.result)
+    SELECT finish_turn(f.turn_id, f.token, f.result, send_token, lease_seconds)
     FROM unnest(turn_ids, tokens, results) WITH ORDINALITY AS f (turn_id, token, result, n) ORDER BY f.n;
 END;
 
@@ -487,7 +514,7 @@ CREATE FUNCTION renew_outbound(outbound_ids text[], tokens text[], lease_seconds
 BEGIN ATOMIC
     UPDATE outbound_messages o SET lease_until = now() + make_interval(secs => lease_seconds)
     FROM unnest(outbound_ids, tokens) AS held (outbound_id, token)
-    WHERE o.outbound_id = held.outbound_id AND o.token = held.token AND o.state = 'sending';
+    WHERE o.outbound_id = held.outbound_id AND o.token = held.token;
 END;
 
 -- What came of a batch of sends, fenced by token. For each applied one: whether the conversation has more to send.
@@ -502,10 +529,10 @@ BEGIN
         UPDATE outbound_messages o
         SET state = r.state, receipt = coalesce(r.receipt, o.receipt), cause = r.cause, lease_until = NULL,
             due_at = now() + make_interval(secs => r.delay), use_plain = o.use_plain OR r.plain,
-            ambiguous = o.ambiguous + r.ambiguous, sent_at = CASE WHEN r.state = 'sent' THEN now() END
+            ambiguous = o.ambiguous + r.ambiguous, sent_at = CASE WHEN r.state = 'sent' THEN now() END, token = ''
         FROM unnest(outbound_ids, tokens, states, receipts, causes, delays, plains, ambiguities)
             AS r (outbound_id, token, state, receipt, cause, delay, plain, ambiguous)
-        WHERE o.outbound_id = r.outbound_id AND o.token = r.token AND o.state = 'sending'
+        WHERE o.outbound_id = r.outbound_id AND o.token = r.token AND r.token <> ''
         RETURNING o.*
     ), told AS (
         SELECT publish_event(a.workspace_id,
@@ -583,3 +610,9 @@ BEGIN
         AND (u.conversation_key = old_chat OR starts_with(u.conversation_key, old_chat || ':'));
     RETURN moved;
 END $$;
+
+-- Rows pass through their partial indexes several times in a short life; vacuumed late, every look-up would step over
+-- the dead entries of all that went before.
+ALTER TABLE inbound_updates SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE turns SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);
+ALTER TABLE outbound_messages SET (autovacuum_vacuum_scale_factor = 0.02, autovacuum_analyze_scale_factor = 0.02);

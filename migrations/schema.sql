@@ -44,7 +44,8 @@ CREATE TABLE inbound_updates (
     cause text DEFAULT ''::text NOT NULL,
     received_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT inbound_updates_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'taken'::text, 'answered'::text, 'ignored'::text, 'dead'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 CREATE TABLE ingest_jobs (
     workspace_id text NOT NULL,
@@ -85,7 +86,8 @@ CREATE TABLE outbound_messages (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     sent_at timestamp with time zone,
     CONSTRAINT outbound_messages_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 CREATE TABLE api_keys (
     workspace_id text NOT NULL,
@@ -141,7 +143,8 @@ CREATE TABLE turns (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
     CONSTRAINT turns_status_check CHECK ((status = ANY (ARRAY['running'::text, 'done'::text, 'dead'::text])))
-);
+)
+WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
 CREATE TABLE collections (
     workspace_id text NOT NULL,
@@ -550,6 +553,8 @@ CREATE UNIQUE INDEX one_send_at_a_time ON outbound_messages USING btree (workspa
 
 CREATE INDEX open_jobs ON ingest_jobs USING btree (lease_until) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
 
+CREATE UNIQUE INDEX outbound_by_id ON outbound_messages USING btree (outbound_id);
+
 CREATE INDEX outbound_by_message ON outbound_messages USING btree (workspace_id, message_id);
 
 CREATE INDEX outbound_due ON outbound_messages USING btree (due_at) WHERE (state = 'pending'::text);
@@ -558,17 +563,13 @@ CREATE INDEX outbound_leases ON outbound_messages USING btree (lease_until) WHER
 
 CREATE INDEX outbound_queue ON outbound_messages USING btree (workspace_id, conversation_id, seq) WHERE (state = ANY (ARRAY['pending'::text, 'sending'::text]));
 
-CREATE INDEX outbound_sending ON outbound_messages USING btree (outbound_id) WHERE (state = 'sending'::text);
-
 CREATE INDEX outbound_undecided ON outbound_messages USING btree (workspace_id, state, seq) WHERE (state = ANY (ARRAY['unknown'::text, 'failed'::text]));
 
 CREATE INDEX pending_updates ON inbound_updates USING btree (workspace_id, account_id, conversation_key, seq) WHERE (status = 'pending'::text);
 
-CREATE INDEX pending_updates_by_age ON inbound_updates USING btree (received_at) WHERE (status = 'pending'::text);
-
-CREATE INDEX running_turns_by_id ON turns USING btree (turn_id) WHERE (status = 'running'::text);
-
 CREATE INDEX running_turns_by_lease ON turns USING btree (lease_until) WHERE (status = 'running'::text);
+
+CREATE UNIQUE INDEX turns_by_id ON turns USING btree (turn_id);
 
 CREATE INDEX updates_by_turn ON inbound_updates USING btree (workspace_id, turn_id) WHERE (turn_id IS NOT NULL);
 
@@ -608,9 +609,6 @@ ALTER TABLE ONLY identities
 
 ALTER TABLE ONLY identities
     ADD CONSTRAINT identities_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
-
-ALTER TABLE ONLY inbound_updates
-    ADD CONSTRAINT inbound_updates_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY ingest_items
     ADD CONSTRAINT ingest_items_workspace_id_job_id_fkey FOREIGN KEY (workspace_id, job_id) REFERENCES ingest_jobs(workspace_id, job_id) ON DELETE CASCADE;

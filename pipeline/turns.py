@@ -8,7 +8,8 @@ from typing import Any
 
 from kernel.db import Connection
 from kernel.ids import new_id
-from kernel.types import InboundMessage, Json
+from kernel.types import InboundMessage, Json, Unit
+from pipeline.outbox import Lane, Outbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,11 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """An update on its way into the inbox. Without `message` it is poison, set aside with its `cause`."""
+    """An update on its way into the inbox."""
 
     account_id: str
-    external_id: str
     payload: bytes
-    message: InboundMessage | None
-    cause: str = ""
+    message: InboundMessage
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,27 +96,32 @@ class Result:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """`message_id` is the reply's, None when nothing was said; `more` tells that further updates wait."""
+    """`message_id` is the reply's, None when nothing was said; `more` tells that further updates wait.
+
+    `first` is the reply's first unit, claimed for sending by this process; None when others must go before.
+    """
 
     message_id: str | None
     more: bool
+    first: Outbound | None
 
 
 async def accept_many(conn: Connection, arrivals: Sequence[Arrival]) -> list[Accepted]:
     """Stores updates once each, all or nothing, in the order given."""
     rows = await conn.fetch(
-        "SELECT ordinal, update_id FROM accept_updates($1, $2, $3, $4, $5, $6, $7, $8)",
+        "SELECT ordinal, update_id FROM accept_updates($1, $2, $3)",
         [a.account_id for a in arrivals],
-        [a.external_id for a in arrivals],
-        [a.message.conversation_key if a.message else "" for a in arrivals],
-        [a.message.kind if a.message else "" for a in arrivals],
-        [a.message for a in arrivals],  # orjson writes dataclasses itself, ten times as fast as `asdict`
+        [a.message for a in arrivals],
         [a.payload for a in arrivals],
-        ["pending" if a.message else "dead" for a in arrivals],
-        [a.cause for a in arrivals],
     )
     new = {row["ordinal"]: row["update_id"] for row in rows}
     return [Accepted(new.get(n)) for n in range(1, len(arrivals) + 1)]
+
+
+async def set_aside(conn: Connection, account_id: str, external_id: str, payload: bytes, cause: str) -> Accepted:
+    """Keeps an update that nobody can work on, for a person to look at."""
+    update_id = await conn.fetchval("SELECT set_aside($1, $2, $3, $4)", account_id, external_id, payload, cause)
+    return Accepted(update_id)
 
 
 async def open_many(
@@ -151,20 +155,46 @@ def _turn(data: Any) -> Turn | Busy | None:
     return Turn(**{**data, "updates": [InboundMessage.from_json(update) for update in data["updates"]]})
 
 
-async def finish_many(conn: Connection, finishing: Sequence[tuple[Turn, Result]]) -> list[Finished | None]:
-    """Writes results and replies, fenced: None where the turn was not this holder's any more."""
+async def finish_many(
+    conn: Connection, finishing: Sequence[tuple[Turn, Result]], lease: float
+) -> list[Finished | None]:
+    """Writes results and replies, fenced: None where the turn was not this holder's any more.
+
+    First units are claimed for `lease` seconds.
+    """
     order = sorted(range(len(finishing)), key=lambda n: finishing[n][0].turn_id)
+    token = new_id("tok")
     rows = await conn.fetch(
-        "SELECT * FROM finish_turns($1, $2, $3) AS finished",
+        "SELECT * FROM finish_turns($1, $2, $3, $4, $5) AS finished",
         [finishing[n][0].turn_id for n in order],
         [finishing[n][0].token for n in order],
         [finishing[n][1].to_json() for n in order],
+        token,
+        lease,
     )
     done: list[Finished | None] = [None] * len(finishing)
     for n, row in zip(order, rows, strict=True):
-        data = row["finished"]
-        done[n] = None if data is None else Finished(data["message_id"], data["more"])
+        done[n] = _finished(finishing[n][0], row["finished"], token)
     return done
+
+
+def _finished(turn: Turn, data: Any, token: str) -> Finished | None:
+    if data is None:
+        return None
+    claimed = data["claimed"]
+    first = claimed and Outbound(
+        lane=Lane(turn.workspace_id, turn.conversation_id),
+        outbound_id=claimed["outbound_id"],
+        token=token,
+        account_id=turn.account_id,
+        message_id=data["message_id"],
+        unit=Unit(claimed["unit"], claimed["plain"]),
+        use_plain=False,
+        attempts=1,
+        ambiguous=0,
+        address=turn.address,
+    )
+    return Finished(data["message_id"], data["more"], first)
 
 
 async def renew(conn: Connection, held: Sequence[Turn], lease: float) -> set[str]:

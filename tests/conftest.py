@@ -123,6 +123,7 @@ async def second_workspace(database: Database, stores: Stores) -> AsyncIterator[
 async def abandon(stores: Stores, workspace_id: str) -> None:
     """Leaves no work behind that the next test's sweeps would find."""
     conn = await asyncpg.connect(stores.admin_url)
+    await conn.execute("DELETE FROM inbound_updates WHERE workspace_id = $1", workspace_id)
     await conn.execute("DELETE FROM channel_accounts WHERE workspace_id = $1", workspace_id)
     await conn.execute("DELETE FROM webhooks WHERE workspace_id = $1", workspace_id)
     await conn.close()

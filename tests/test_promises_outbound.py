@@ -164,6 +164,8 @@ async def test_a_sender_that_died_leaves_an_unknown_that_is_settled_by_policy(re
         return len(await resending.rows()) == 1
 
     await until(waiting)
+    async with resending.ground.database.workspace(resending.workspace) as conn:
+        await conn.execute("UPDATE outbound_messages SET state = 'pending', token = ''")
     [row] = await resending.rows()
     lane = Lane(row["workspace_id"], row["conversation_id"])
     async with resending.ground.database.anywhere() as conn:

@@ -22,7 +22,7 @@ def arrival(account: str, number: int, chat: str = "7", text: str = "hello") -> 
     message = InboundMessage(
         str(number), chat, "text", Sender("7", "Ann"), text, {"chat_id": int(chat)}, message_ref=str(number)
     )
-    return Arrival(account, str(number), b"{}", message)
+    return Arrival(account, b"{}", message)
 
 
 async def open_one(ground: Ground, place: Place, lease: float = 5.0) -> Turn | Busy | None:
@@ -33,7 +33,7 @@ async def open_one(ground: Ground, place: Place, lease: float = 5.0) -> Turn | B
 async def finish(ground: Ground, turn: Turn, text: str) -> Finished | None:
     result = Result(answer={"text": text, "citations": [], "retrieval": {}}, units=[{"payload": {}, "plain": text}])
     async with ground.database.anywhere() as conn:
-        return (await turns.finish_many(conn, [(turn, result)]))[0]
+        return (await turns.finish_many(conn, [(turn, result)], 5.0))[0]
 
 
 async def test_d4_a_holder_that_wakes_late_changes_nothing(ground: Ground, workspace_id: str) -> None:
@@ -88,6 +88,50 @@ async def test_an_update_committed_while_a_turn_finishes_is_not_forgotten(ground
             opened = await open_one(ground, place)
         assert isinstance(opened, Turn)
         await finish(ground, opened, "done")
+
+
+async def test_a_conversation_that_another_holder_just_finished_opens_no_empty_turn(
+    ground: Ground, workspace_id: str
+) -> None:
+    """Many holders, few updates: every turn has something to answer, and nothing is left over."""
+    account = await telegram_account(ground, workspace_id)
+    number = 0
+    for _ in range(30):
+        for _ in range(2):
+            number += 1
+            async with ground.database.anywhere() as conn:
+                await turns.accept_many(conn, [arrival(account, number)])
+
+        async def hold() -> None:
+            turn = await open_one(ground, Place(account, "7"))
+            if isinstance(turn, Turn):
+                assert turn.updates
+                await finish(ground, turn, "done")
+
+        await asyncio.gather(*(hold() for _ in range(8)))
+    async with ground.database.workspace(workspace_id) as conn:
+        assert await conn.fetchval("SELECT count(*) FROM inbound_updates WHERE status <> 'answered'") == 0
+        assert await conn.fetchval("SELECT count(*) FROM turns WHERE status = 'running'") == 0
+
+
+async def test_a_turn_whose_apology_fails_still_ends(
+    ground: Ground, workspace_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(reply: Reply, address: Json) -> list[Unit]:
+        raise RuntimeError("nothing can be rendered")
+
+    monkeypatch.setitem(CHANNELS, "telegram", dataclasses.replace(CHANNELS["telegram"], render=broken))
+    account = await telegram_account(ground, workspace_id)
+    async with gateway(ground, Scripted(), limits=Limits(lease=2.0, tries=1)) as services:
+        await services.intake.accept(arrival(account, 1))
+
+        async def ended() -> bool:
+            async with ground.database.workspace(workspace_id) as conn:
+                return bool(await conn.fetchval("SELECT count(*) FROM turns WHERE status = 'dead'"))
+
+        await until(ended)
+    async with ground.database.workspace(workspace_id) as conn:
+        assert "apology" in await conn.fetchval("SELECT cause FROM inbound_updates")
 
 
 async def test_d5_redis_emptied_under_load_costs_nothing_but_time(ground: Ground, workspace_id: str) -> None:
