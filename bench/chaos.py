@@ -157,11 +157,21 @@ async def seen(run: Run, http: aiohttp.ClientSession) -> dict[int, list[str]]:
         since = page["entries"][-1]["seq"]
 
 
-async def settle(run: Run, seconds: float) -> str:
-    """Waits until the store owes nothing any more. Returns what is left, or an empty string."""
+async def undeliverable(run: Run, http: aiohttp.ClientSession) -> int:
+    """Updates that the platform still tries to deliver."""
+    async with http.get(f"{run.simulator_url}/sim/state") as response:
+        return sum(bot["webhook"]["pending_update_count"] for bot in (await response.json())["bots"])
+
+
+async def settle(run: Run, http: aiohttp.ClientSession, seconds: float) -> str:
+    """Waits until neither platform nor store owes anything any more. Returns what is left, or an empty string."""
     left = "no answer from the store"
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
+        if waiting := await undeliverable(run, http):
+            left = f"{waiting} undelivered"
+            await asyncio.sleep(0.5)
+            continue
         with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
             conn = await asyncpg.connect(run.admin_url, timeout=5)
             row = await conn.fetchrow(
@@ -306,7 +316,7 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         written.set()
         await troubles
         started = time.monotonic()
-        left = await settle(run, 240)
+        left = await settle(run, http, 240)
         print(f"settled {time.monotonic() - started:.1f} s after the last message" if not left else f"LEFT: {left}")
         verdict = judge(dict(zip(users, said, strict=True)), await seen(run, http), await doubtful(run))
         missing = await undelivered(run)
