@@ -10,7 +10,7 @@ from typing import Any
 from channels import accounts
 from kernel.db import Database
 from kernel.secrets import KeyRing
-from kernel.types import Account
+from kernel.types import Account, Json
 
 _FRESH = 2.0
 _MOST = 10_000
@@ -24,7 +24,7 @@ class Directory:
         self._ring = ring
         self._open_client = open_client
         self._known: dict[str, tuple[float, Account | None]] = {}
-        self._clients: dict[str, tuple[str, Any]] = {}
+        self._clients: dict[str, tuple[Json, Any]] = {}
         self._lookups: dict[str, asyncio.Task[Account | None]] = {}
 
     async def account(self, account_id: str) -> Account | None:
@@ -52,12 +52,11 @@ class Directory:
 
     async def client(self, account: Account) -> Any:
         """The bot's client, made anew when its credentials have changed."""
-        stamp = repr(sorted(account.credentials.items()))
         held = self._clients.get(account.account_id)
-        if held and held[0] == stamp:
+        if held and held[0] == account.credentials:
             return held[1]
         client = await self._open_client(account)
-        self._clients[account.account_id] = (stamp, client)
+        self._clients[account.account_id] = (account.credentials, client)
         if held and held[1] is not None:
             await held[1].close()
         return client

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import Sequence
@@ -45,6 +46,9 @@ def disposition(outcome: SendOutcome, sent: Outbound, *, hold: bool, rand: float
         case Unknown(reason):
             again = not hold and sent.attempts < _GIVE_UP
             return Disposition("pending" if again else "unknown", cause=reason, delay=wait, ambiguous=True)
+
+
+_counter = functools.cache(SENDS.labels)
 
 
 class Sender:
@@ -151,7 +155,7 @@ class Sender:
         outcome = await self._send(account, sent)
         hold = account is not None and account.settings.get("unknown_sends") == "hold"
         verdict = disposition(outcome, sent, hold=hold, rand=random.random())
-        SENDS.labels(account.kind if account else "gone", type(outcome).__name__.lower()).inc()
+        _counter(account.kind if account else "gone", type(outcome).__name__.lower()).inc()
         if account and isinstance(outcome, Refused) and outcome.moved_to:
             await self._move(account, sent, outcome.moved_to)
         more = await self._write(sent, verdict)

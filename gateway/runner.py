@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -22,6 +23,9 @@ from pipeline.outbox import Lane
 from pipeline.turns import Busy, Finished, Place, Result, Turn
 
 _log = log.get("runner")
+
+
+_counter = functools.cache(TURNS.labels)
 
 
 @dataclass(slots=True)
@@ -172,7 +176,7 @@ class TurnRunner:
             return False
         held.settling = True
         finished = await self._settle(turn, result)
-        TURNS.labels(result.status).inc()
+        _counter(result.status).inc()
         TURN_SECONDS.observe(time.perf_counter() - started)
         if finished is None:
             _log.warning("runner.fenced", turn=turn.turn_id)
@@ -217,7 +221,7 @@ class TurnRunner:
                 "citations": composed.get("citations", []),
                 "retrieval": composed.get("retrieval", {}),
             },
-            units=[{"payload": unit.payload, "plain": unit.plain} for unit in units],
+            units=units,
             end_session=route.ends_session(turn),
         )
 
@@ -237,7 +241,7 @@ class TurnRunner:
         """A step failed: the turn rests a moment and is tried again from its last recorded step."""
         delay = exponential(turn.attempt, base=0.5, cap=30, rand=random.random())
         _log.error("runner.turn_failed", turn=turn.turn_id, attempt=turn.attempt, retry_in=delay, exc_info=error)
-        TURNS.labels("retried").inc()
+        _counter("retried").inc()
         await self._let_go([turn], after=delay, refund=False)
         asyncio.get_running_loop().call_later(delay + 0.05, self.wake, turn.place)
 

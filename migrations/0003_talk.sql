@@ -140,26 +140,20 @@ CREATE UNIQUE INDEX outbound_by_id ON outbound_messages (outbound_id);
 CREATE INDEX outbound_by_message ON outbound_messages (workspace_id, message_id);
 CALL protect('outbound_messages');
 
--- Hop 3. Stores a batch of parsed updates and says for each whether it is new. The workspace is the account's, which
--- also stands for a foreign key: one look-up of the account a batch instead of a check a row.
-CREATE FUNCTION accept_updates(accounts text[], messages jsonb[], payloads bytea[])
-    RETURNS TABLE (ordinal bigint, update_id text)
+-- Hop 3. Stores a batch of parsed updates and returns the ids of those that are new. The workspace is the account's,
+-- which also stands for a foreign key: one look-up of the account a batch instead of a check a row.
+CREATE FUNCTION accept_updates(ids text[], accounts text[], messages jsonb[], payloads bytea[]) RETURNS SETOF text
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
-    WITH given AS (
-        SELECT u.*, a.workspace_id, new_id('upd') AS update_id
-        FROM unnest(accounts, messages, payloads) WITH ORDINALITY AS u (account_id, message, payload, n)
-        JOIN channel_accounts a USING (account_id)
-    ), stored AS (
-        INSERT INTO inbound_updates (workspace_id, update_id, account_id, external_id, conversation_key, kind,
-                                     message, payload)
-        SELECT g.workspace_id, g.update_id, g.account_id, g.message ->> 'external_id',
-               g.message ->> 'conversation_key', g.message ->> 'kind', g.message, g.payload
-        FROM given g ORDER BY g.n
-        ON CONFLICT DO NOTHING
-        RETURNING inbound_updates.update_id
-    )
-    SELECT g.n, g.update_id FROM given g JOIN stored USING (update_id);
+    INSERT INTO inbound_updates (workspace_id, update_id, account_id, external_id, conversation_key, kind, message,
+                                 payload)
+    SELECT a.workspace_id, u.update_id, u.account_id, u.message ->> 'external_id', u.message ->> 'conversation_key',
+           u.message ->> 'kind', u.message, u.payload
+    FROM unnest(ids, accounts, messages, payloads) WITH ORDINALITY AS u (update_id, account_id, message, payload, n)
+    JOIN channel_accounts a USING (account_id)
+    ORDER BY u.n
+    ON CONFLICT DO NOTHING
+    RETURNING inbound_updates.update_id;
 END;
 
 -- An update that could not be understood, or not be stored as a message: kept whole, with the cause.
@@ -378,8 +372,10 @@ DECLARE
     turn turns;
     conv conversations;
     message text := NULL;
-    first_unit text;
-    claimed jsonb;
+    unit jsonb;
+    unit_id text;
+    claimed text;
+    way_is_free boolean;
     answered boolean := result ->> 'status' = 'done';
 BEGIN
     UPDATE turns t SET status = result ->> 'status', finished_at = now(), failure = coalesce(result ->> 'failure', ''),
@@ -410,19 +406,24 @@ BEGIN
         VALUES (turn.workspace_id, message, turn.conversation_id, turn.session_id, turn.turn_id, turn.user_id,
                 'assistant', result #>> '{answer,text}', coalesce(result #> '{answer,citations}', '[]'),
                 coalesce(result #> '{answer,retrieval}', '{}'));
-        INSERT INTO outbound_messages (workspace_id, outbound_id, account_id, conversation_id, turn_id, message_id,
-                                       unit, plain)
-        SELECT turn.workspace_id, new_id('out'), conv.account_id, turn.conversation_id, turn.turn_id, message,
-               u.unit -> 'payload', u.unit ->> 'plain'
-        FROM jsonb_array_elements(result -> 'units') WITH ORDINALITY AS u (unit, n) ORDER BY u.n;
-        SELECT o.outbound_id INTO first_unit FROM outbound_messages o
-        WHERE o.workspace_id = turn.workspace_id AND o.conversation_id = turn.conversation_id
-            AND o.state IN ('pending', 'sending') ORDER BY o.seq LIMIT 1;
-        UPDATE outbound_messages o
-        SET state = 'sending', token = send_token, lease_until = now() + make_interval(secs => lease_seconds),
-            attempts = 1
-        WHERE o.workspace_id = turn.workspace_id AND o.outbound_id = first_unit AND o.message_id = message
-        RETURNING jsonb_build_object('outbound_id', o.outbound_id, 'unit', o.unit, 'plain', o.plain) INTO claimed;
+        way_is_free := NOT EXISTS (
+            SELECT FROM outbound_messages o
+            WHERE o.workspace_id = turn.workspace_id AND o.conversation_id = turn.conversation_id
+                AND o.state IN ('pending', 'sending'));
+        FOR unit IN SELECT value FROM jsonb_array_elements(result -> 'units') LOOP
+            INSERT INTO outbound_messages (workspace_id, outbound_id, account_id, conversation_id, turn_id, message_id,
+                                           unit, plain, state, token, lease_until, attempts)
+            VALUES (turn.workspace_id, new_id('out'), conv.account_id, turn.conversation_id, turn.turn_id, message,
+                    unit -> 'payload', unit ->> 'plain', CASE WHEN way_is_free THEN 'sending' ELSE 'pending' END,
+                    CASE WHEN way_is_free THEN send_token ELSE '' END,
+                    CASE WHEN way_is_free THEN now() + make_interval(secs => lease_seconds) END,
+                    way_is_free::integer)
+            RETURNING outbound_id INTO unit_id;
+            IF way_is_free THEN
+                claimed := unit_id;
+            END IF;
+            way_is_free := false;
+        END LOOP;
         PERFORM publish_event(turn.workspace_id,
             CASE WHEN answered THEN 'chat.response.generated' ELSE 'chat.response.failed' END,
             jsonb_build_object('message_id', message, 'conversation_id', turn.conversation_id,

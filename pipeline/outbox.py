@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernel.db import Connection
 from kernel.ids import new_id
 from kernel.types import Json, Unit
 
 
-@dataclass(frozen=True, slots=True)
-class Lane:
+class Lane(NamedTuple):
     """One conversation's sends, which leave one after the other."""
 
     workspace_id: str

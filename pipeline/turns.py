@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernel.db import Connection
 from kernel.ids import new_id
@@ -12,8 +12,7 @@ from kernel.types import InboundMessage, Json, Unit
 from pipeline.outbox import Lane, Outbound
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """A conversation as the platform names it: the unit of ordering."""
 
     account_id: str
@@ -73,7 +72,7 @@ class Result:
     status: str = "done"
     failure: str = ""
     answer: Json | None = None
-    units: Sequence[Json] = ()
+    units: Sequence[Unit] = ()
     snapshot: Json | None = None
     metrics: Json = field(default_factory=dict)
     end_session: bool = False
@@ -85,7 +84,7 @@ class Result:
             "status": self.status,
             "failure": self.failure,
             "answer": self.answer,
-            "units": list(self.units),
+            "units": [{"payload": unit.payload, "plain": unit.plain} for unit in self.units],
             "metrics": self.metrics,
             "end_session": self.end_session,
             "blocked": self.blocked,
@@ -108,14 +107,16 @@ class Finished:
 
 async def accept_many(conn: Connection, arrivals: Sequence[Arrival]) -> list[Accepted]:
     """Stores updates once each, all or nothing, in the order given."""
+    ids = [new_id("upd") for _ in arrivals]
     rows = await conn.fetch(
-        "SELECT ordinal, update_id FROM accept_updates($1, $2, $3)",
+        "SELECT * FROM accept_updates($1, $2, $3, $4) AS update_id",
+        ids,
         [a.account_id for a in arrivals],
         [a.message for a in arrivals],
         [a.payload for a in arrivals],
     )
-    new = {row["ordinal"]: row["update_id"] for row in rows}
-    return [Accepted(new.get(n)) for n in range(1, len(arrivals) + 1)]
+    new = {row["update_id"] for row in rows}
+    return [Accepted(update_id if update_id in new else None) for update_id in ids]
 
 
 async def set_aside(conn: Connection, account_id: str, external_id: str, payload: bytes, cause: str) -> Accepted:
@@ -174,21 +175,20 @@ async def finish_many(
     )
     done: list[Finished | None] = [None] * len(finishing)
     for n, row in zip(order, rows, strict=True):
-        done[n] = _finished(finishing[n][0], row["finished"], token)
+        done[n] = _finished(*finishing[n], row["finished"], token)
     return done
 
 
-def _finished(turn: Turn, data: Any, token: str) -> Finished | None:
+def _finished(turn: Turn, result: Result, data: Any, token: str) -> Finished | None:
     if data is None:
         return None
-    claimed = data["claimed"]
-    first = claimed and Outbound(
+    first = data["claimed"] and Outbound(
         lane=Lane(turn.workspace_id, turn.conversation_id),
-        outbound_id=claimed["outbound_id"],
+        outbound_id=data["claimed"],
         token=token,
         account_id=turn.account_id,
         message_id=data["message_id"],
-        unit=Unit(claimed["unit"], claimed["plain"]),
+        unit=result.units[0],
         use_plain=False,
         attempts=1,
         ambiguous=0,

@@ -31,7 +31,7 @@ async def open_one(ground: Ground, place: Place, lease: float = 5.0) -> Turn | B
 
 
 async def finish(ground: Ground, turn: Turn, text: str) -> Finished | None:
-    result = Result(answer={"text": text, "citations": [], "retrieval": {}}, units=[{"payload": {}, "plain": text}])
+    result = Result(answer={"text": text, "citations": [], "retrieval": {}}, units=[Unit({}, text)])
     async with ground.database.anywhere() as conn:
         return (await turns.finish_many(conn, [(turn, result)], 5.0))[0]
 

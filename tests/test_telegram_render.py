@@ -11,8 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
+from channels.markdown import parse
 from channels.split import cut, is_boundary, utf16_length
 from channels.telegram import render
+from channels.telegram.flatten import flatten
+from channels.telegram.render import _messages, _unit
 from kernel.types import Citation, Reply, Unit
 from simulators.telegram.markup_html import parse_html
 
@@ -235,3 +238,10 @@ def test_no_cut_inside_what_reads_as_one_character() -> None:
         assert all(len(part) % len(symbol) == 0 for part in shown)
     assert is_boundary("ab", 1)
     assert not is_boundary("\r\n", 1)
+
+
+@given(st.from_regex(r"[A-Za-z][A-Za-z0-9,.?!;()-]*(?: [A-Za-z0-9,.?!;()-]+)*", fullmatch=True))
+def test_plain_words_look_the_same_without_a_tree(text: str) -> None:
+    [quick] = render(Reply(text), {})
+    whole = [_unit(message) for message in _messages(flatten(parse(text)))]
+    assert whole == [quick]

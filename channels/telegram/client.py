@@ -7,6 +7,7 @@ rest uses the library's Bot. The bot's token is part of every address, so no add
 
 from __future__ import annotations
 
+import functools
 import logging
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,12 +150,7 @@ async def exchange(
 
     Raises NotConnected or NoAnswer, raised outside the handler so that no exception with the address hangs on them.
     """
-    timeout = aiohttp.ClientTimeout(
-        total=connect_seconds + 2 * read_seconds,
-        connect=connect_seconds,
-        sock_connect=connect_seconds,
-        sock_read=read_seconds,
-    )
+    timeout = _timeout(connect_seconds, read_seconds)
     failure: NetworkError
     try:
         async with session.request(
@@ -166,6 +162,14 @@ async def exchange(
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         failure = NoAnswer(type(error).__name__)
     raise failure
+
+
+@functools.cache
+def _timeout(connect_seconds: float, read_seconds: float) -> aiohttp.ClientTimeout:
+    """One timer for the whole call: a timer for each read would have to be set again with every piece of an answer."""
+    return aiohttp.ClientTimeout(
+        total=connect_seconds + read_seconds, connect=connect_seconds, sock_connect=connect_seconds
+    )
 
 
 def answer_of(status: int, payload: bytes) -> Answer:

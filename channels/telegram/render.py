@@ -5,6 +5,7 @@ Rules of the markup and limits: https://core.telegram.org/bots/api#html-style an
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,12 +20,17 @@ from kernel.types import Citation, Json, Reply, Unit
 LIMIT = 4096  # UTF-16 code units after entity parsing
 RAW_LIMIT = 16 * 1024  # bytes of HTML
 NOTHING = "…"  # a message must show something
+# A line of words that means the same in markdown, in HTML and as it stands: no need to build a tree for it.
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9,.?!;()-]*(?: [A-Za-z0-9,.?!;()-]+)*")
 
 
 def render(reply: Reply, address: Json) -> list[Unit]:
     """The messages that show `reply`, in order. In a group the first one answers the message in `address`."""
-    pieces = flatten(parse(reply.markdown)) + _sources(reply.citations)
-    units = [_unit(message) for message in _messages(pieces or [Piece((Span(NOTHING),))])]
+    if not reply.citations and len(reply.markdown) < LIMIT and _WORDS.fullmatch(reply.markdown):
+        units = [Unit(_payload(reply.markdown), reply.markdown)]
+    else:
+        pieces = flatten(parse(reply.markdown)) + _sources(reply.citations)
+        units = [_unit(message) for message in _messages(pieces or [Piece((Span(NOTHING),))])]
     if address.get("reply_to"):
         quoted = {"message_id": address["reply_to"], "allow_sending_without_reply": True}
         units[0] = replace(units[0], payload={**units[0].payload, "reply_parameters": quoted})
@@ -46,8 +52,11 @@ def _sources(citations: Sequence[Citation]) -> list[Piece]:
 
 def _unit(message: Sequence[Piece]) -> Unit:
     plain = "".join((piece.gap if index else "") + text_of(piece.spans) for index, piece in enumerate(message))
-    payload = {"text": _html(message), "parse_mode": "HTML", "link_preview_options": {"is_disabled": True}}
-    return Unit(payload, plain)
+    return Unit(_payload(_html(message)), plain)
+
+
+def _payload(html: str) -> Json:
+    return {"text": html, "parse_mode": "HTML", "link_preview_options": {"is_disabled": True}}
 
 
 # Packing: whole pieces as long as they fit, then pieces cut where it hurts least.
