@@ -33,7 +33,9 @@ class Intake:
         self._directory = directory
         self._channels = channels
         self._wake = wake
-        self._inbox: NaturalBatcher[Arrival, Accepted] = NaturalBatcher(self._store, splits=row_fault)
+        # Several lanes: batches are gathered and parsed while others commit. Order holds within a conversation, because
+        # platforms send its next update only after the ack, and what one poll brought goes into one batch.
+        self._inbox: NaturalBatcher[Arrival, Accepted] = NaturalBatcher(self._store, splits=row_fault, lanes=2)
 
     async def receive(self, kind: str, account_id: str, headers: Mapping[str, str], body: bytes) -> None:
         """Handles one request of a platform. Returns when its updates are committed; raises a refusal otherwise."""

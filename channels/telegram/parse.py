@@ -92,7 +92,7 @@ def _message(account: Account, external_id: str, message: Json, *, edited: bool)
     content = message.get("text", message.get("caption"))
     if content is not None and not isinstance(content, str):
         raise ValueError("text and caption must be strings")
-    attachment = next((kind for kind in ATTACHMENTS if kind in message), "")
+    attachment = "" if "text" in message else next(filter(message.__contains__, ATTACHMENTS), "")
     if content is None and (edited or not attachment):
         return Ignored("edit_without_text" if edited else "service_message")
 
