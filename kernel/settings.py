@@ -111,7 +111,7 @@ class Settings:
     rag_top_k: int = _setting("RAG_TOP_K", 5, "Passages an answer is drawn from", _between(int, 1, 50))
     rag_similarity_threshold: float = _setting(
         "RAG_SIMILARITY_THRESHOLD",
-        0.45,
+        0.42,
         "Below this cosine the answer is an honest “I don't know”",
         _between(float, 0, 1),
     )
