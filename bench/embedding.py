@@ -18,7 +18,7 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import psutil  # type: ignore[import-untyped]
 
@@ -153,10 +153,12 @@ async def serve(name: str) -> None:
 
 
 def _parley() -> Encode:
+    from kernel.settings import Settings
     from pipeline.embedding.batcher import open_embedder
-    from pipeline.embedding.minilm import MODEL
+    from pipeline.embedding.minilm import MODEL, Precision
 
-    embedder = open_embedder(MODEL, models(), threads=1)
+    precision = cast(Precision, Settings().rag_embedding_precision)  # as a gateway runs it when nothing is set
+    embedder = open_embedder(MODEL, models(), threads=1, precision=precision)
 
     async def encode(texts: list[str]) -> Sequence[Any]:
         return list(await embedder.embed(texts, kind="query"))

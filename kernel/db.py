@@ -45,6 +45,10 @@ def encode_json(value: Any) -> bytes:
     return orjson.dumps(_without_nul(orjson.loads(data))) if b"\\u0000" in data else data
 
 
+def _encode_jsonb(value: Any) -> bytes:
+    return b"\x01" + encode_json(value)
+
+
 def _without_nul(value: Any) -> Any:
     if isinstance(value, str):
         return value.replace("\x00", "")
@@ -105,7 +109,7 @@ async def _prepare(conn: asyncpg.Connection[Any]) -> None:
         "jsonb",
         schema="pg_catalog",
         format="binary",
-        encoder=lambda value: b"\x01" + encode_json(value),
+        encoder=_encode_jsonb,
         decoder=lambda data: orjson.loads(data[1:]),
     )
     if await conn.fetchval("SELECT to_regtype('halfvec') IS NOT NULL"):

@@ -19,15 +19,13 @@ class Place(NamedTuple):
     conversation_key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """`update_id` is None when this update had been accepted before."""
 
     update_id: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Arrival:
+class Arrival(NamedTuple):
     """An update on its way into the inbox."""
 
     account_id: str

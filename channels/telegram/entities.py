@@ -6,14 +6,12 @@ Source: https://core.telegram.org/bots/api#messageentity. Offsets and lengths co
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from kernel.types import Json
 
 
-@dataclass(frozen=True, slots=True)
-class Addressed:
+class Addressed(NamedTuple):
     """to_us   whether a group message is meant for the bot; `reason` says why not
     text     the words without our mention
     command  lower-case name of a leading command, `argument` what follows it

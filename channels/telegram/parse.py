@@ -96,7 +96,12 @@ def _message(account: Account, external_id: str, message: Json, *, edited: bool)
     if content is None and (edited or not attachment):
         return Ignored("edit_without_text" if edited else "service_message")
 
-    addressed = address_of(message, content or "", account.profile)
+    plainly_to_us = private and "entities" not in message and "caption_entities" not in message
+    addressed = (
+        Addressed(True, (content or "").strip())
+        if plainly_to_us
+        else address_of(message, content or "", account.profile)
+    )
     if not private and not addressed.to_us:
         return Ignored(addressed.reason)
     thread_id = message.get("message_thread_id") if message.get("is_topic_message") is True else None
