@@ -13,14 +13,12 @@ import contextlib
 import random
 import re
 import shutil
-import signal
 import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -28,6 +26,7 @@ import aiohttp
 import asyncpg
 from aiohttp import web
 
+from bench.faults import LEASE, Run, trouble
 from bench.fleet import Keeper, program
 from bench.ledger import Verdict, judge
 from channels import accounts
@@ -36,34 +35,13 @@ from gateway.embedded.postgres import embedded_postgres
 from gateway.embedded.redis import embedded_redis
 from kernel.db import Database
 from kernel.migrate import migrate
-from kernel.queue import open_redis
 from kernel.secrets import KeyRing, generate_ring
 from webhooks import endpoints
 from webhooks.signing import SignatureRefused, verify
 
 TOKEN = "4242:" + "c" * 35
 SECRET = "chaos-" + "s" * 26
-LEASE = 3.0
 WORD = re.compile(r"c\d+m\d+")
-
-
-@dataclass
-class Run:
-    """A run's processes and what it knows about them."""
-
-    seed: random.Random
-    admin_url: str
-    app_url: str
-    redis_url: str
-    simulator_url: str
-    gateway_url: str
-    keepers: dict[str, Keeper] = field(default_factory=dict)
-    faults: dict[str, int] = field(default_factory=dict)
-    received: dict[str, int] = field(default_factory=dict)
-    bad_signatures: int = 0
-
-    def note(self, fault: str) -> None:
-        self.faults[fault] = self.faults.get(fault, 0) + 1
 
 
 def free_port() -> int:
@@ -71,63 +49,6 @@ def free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-async def kill_gateway(run: Run) -> None:
-    run.keepers[run.seed.choice(["gateway-1", "gateway-2"])].kill(signal.SIGKILL)
-
-
-async def freeze_gateway(run: Run) -> None:
-    """Longer than its lease: others take over; when it wakes, the database refuses what it still wants to write."""
-    keeper = run.keepers[run.seed.choice(["gateway-1", "gateway-2"])]
-    keeper.kill(signal.SIGSTOP)
-    await asyncio.sleep(LEASE + 1.5)
-    keeper.kill(signal.SIGCONT)
-
-
-async def kill_worker(run: Run) -> None:
-    run.keepers[run.seed.choice(["worker-1", "worker-2"])].kill(signal.SIGKILL)
-
-
-async def restart_postgres(run: Run) -> None:
-    run.keepers["postgres"].kill(signal.SIGINT)
-
-
-async def crash_postgres(run: Run) -> None:
-    run.keepers["postgres"].kill(signal.SIGQUIT)
-
-
-async def empty_redis(run: Run) -> None:
-    redis = open_redis(run.redis_url)
-    with contextlib.suppress(Exception):
-        await redis.flushall()
-    await redis.aclose()
-
-
-async def kill_redis(run: Run) -> None:
-    run.keepers["redis"].kill(signal.SIGKILL)
-
-
-FAULTS: dict[str, tuple[int, Callable[[Run], Awaitable[None]]]] = {
-    "gateway kill -9": (5, kill_gateway),
-    "gateway frozen past its lease": (1, freeze_gateway),
-    "worker kill -9": (3, kill_worker),
-    "postgres restart": (2, restart_postgres),
-    "postgres crash": (1, crash_postgres),
-    "redis emptied": (3, empty_redis),
-    "redis kill -9": (1, kill_redis),
-}
-
-
-async def trouble(run: Run, done: asyncio.Event, pause: float) -> None:
-    """One fault after the other until everything is written. Each kind comes at least once if there is time."""
-    names, weights = list(FAULTS), [weight for weight, _ in FAULTS.values()]
-    order = run.seed.sample(names, len(names))
-    while not done.is_set():
-        await asyncio.sleep(run.seed.uniform(0.5, 1.5) * pause)
-        name = order.pop() if order else run.seed.choices(names, weights)[0]
-        run.note(name)
-        await FAULTS[name][1](run)
 
 
 async def talk(run: Run, http: aiohttp.ClientSession, user: int, count: int, seconds: float) -> list[str]:
