@@ -66,7 +66,7 @@ class Sender:
         self._paused: dict[str, float] = {}
         self._slowed: dict[str, tuple[float, Lane]] = {}
         self._held: dict[str, Outbound] = {}
-        self._handed: dict[Lane, Outbound] = {}
+        self._handed: dict[Lane, tuple[Outbound, float]] = {}
         self._stopping = False
         self._heartbeat = asyncio.create_task(self._beat())
         self._claims: NaturalBatcher[Lane, Outbound | None] = NaturalBatcher(self._claim, splits=row_fault)
@@ -82,9 +82,9 @@ class Sender:
         else:
             self._lanes[lane] = asyncio.create_task(self._drive(lane))
 
-    def take(self, claimed: Outbound) -> None:
-        """A unit that is claimed for this process already: it leaves at once."""
-        self._handed[claimed.lane] = claimed
+    def take(self, claimed: Outbound, asked: float) -> None:
+        """A unit that this process claimed already, after `asked` (monotonic seconds): it leaves at once."""
+        self._handed[claimed.lane] = (claimed, asked)
         self.wake(claimed.lane)
 
     async def stop(self, patience: float) -> None:
@@ -100,7 +100,7 @@ class Sender:
         await asyncio.gather(
             *(
                 self._write(unsent, Disposition("pending", cause="the gateway stopped"))
-                for unsent in self._handed.values()
+                for unsent, _ in self._handed.values()
             ),
             return_exceptions=True,
         )
@@ -139,11 +139,14 @@ class Sender:
     async def _one(self, lane: Lane) -> bool:
         """Sends one unit. Returns whether the next may follow at once."""
         asked = time.monotonic()
-        sent = self._handed.pop(lane, None) or await self._claims.submit(lane)
+        handed = self._handed.pop(lane) if lane in self._handed else None
+        sent, asked = handed or (await self._claims.submit(lane), asked)
         if sent is None:
             return False
         if time.monotonic() - asked > self._lease / 2:
-            return False  # frozen in between: by now the unit may be somebody else's
+            # Frozen or held up since: by now it may be somebody else's. Handing it back is fenced; it never left.
+            await self._write(sent, Disposition("pending", cause="held up before it left"))
+            return True
         self._held[sent.outbound_id] = sent
         try:
             return await self._deliver(lane, sent)

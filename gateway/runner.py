@@ -175,6 +175,7 @@ class TurnRunner:
             await self._failed(turn, error)
             return False
         held.settling = True
+        asked = time.monotonic()
         finished = await self._settle(turn, result)
         _counter(result.status).inc()
         TURN_SECONDS.observe(time.perf_counter() - started)
@@ -182,7 +183,7 @@ class TurnRunner:
             _log.warning("runner.fenced", turn=turn.turn_id)
             return False
         if finished.first:
-            self._sender.take(finished.first)
+            self._sender.take(finished.first, asked)
         elif finished.message_id:
             self._sender.wake(Lane(turn.workspace_id, turn.conversation_id))
         self._hub.tell(turn.place, {"type": "finished", "turn_id": turn.turn_id, "message_id": finished.message_id})

@@ -128,7 +128,6 @@ async def serve(
             warming = asyncio.create_task(_warm(services))
             stack.callback(warming.cancel)
         gc.collect()
-        gc.freeze()  # what a start leaves behind stays for good: no collection has to walk it again
         upkeep.spare_the_collector()
         _log.info("server.ready", url=url)
         if ready:

@@ -10,7 +10,7 @@ import asyncpg
 import orjson
 from pgvector.asyncpg import register_vector
 
-from kernel.errors import ConfigError, Unavailable
+from kernel.errors import ConfigError
 
 if TYPE_CHECKING:
     from asyncpg.pool import PoolConnectionProxy
@@ -151,12 +151,3 @@ async def refuse_unsafe_role(conn: Connection) -> None:
     if bare:
         names = ", ".join(sorted(row["name"] for row in bare))
         raise ConfigError(f"tables without row security or policy: {names}. Refusing to start.")
-
-
-async def still_there(database: Database) -> None:
-    """Raises Unavailable when the database does not answer."""
-    try:
-        async with database.anywhere() as conn:
-            await conn.fetchval("SELECT 1")
-    except (*AWAY, TimeoutError, asyncpg.PostgresError) as error:
-        raise Unavailable("the database does not answer") from error

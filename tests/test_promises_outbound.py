@@ -183,6 +183,21 @@ async def test_a_sender_that_died_leaves_an_unknown_that_is_settled_by_policy(re
         ]
 
 
+async def test_a_claim_that_was_held_up_is_handed_back_and_sent_once(resending: Rig) -> None:
+    """As when the process is frozen between the commit that claims a unit and its send: it surely never left."""
+    take = resending.services.sender.take
+    late = [True]
+
+    def held_up(claimed: Outbound, asked: float) -> None:
+        take(claimed, asked - 60 if late and late.pop() else asked)
+
+    resending.services.sender.take = held_up  # type: ignore[method-assign]
+    await resending.tell(1)
+    [row] = await resending.settled(1)
+    assert (row["state"], row["ambiguous"], row["attempts"]) == ("sent", 0, 2)
+    assert resending.seen() == ["you said: n1"]
+
+
 async def test_units_of_a_reply_leave_in_order_even_when_one_must_wait(
     resending: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
