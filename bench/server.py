@@ -11,17 +11,19 @@ import asyncio
 import gc
 import signal
 import sys
+from functools import partial
 
 import uvloop
 
-from channels import telegram
+from channels.table import CHANNELS
+from channels.wire import open_wire
 from gateway import server, upkeep
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.outbound import Sender
 from gateway.runner import Limits, TurnRunner
-from gateway.services import CHANNELS, Services, open_client, open_ground
+from gateway.services import Services, open_client, open_ground
 from kernel import log
 from kernel.settings import Settings
 from pipeline.machine import Emit, Tools
@@ -42,13 +44,13 @@ async def intake(settings: Settings) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with open_ground(settings, name="parley-bench") as ground:
-        sessions = telegram.open_sessions()
-        directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account, sessions))
+        wire = open_wire(settings)
+        directory = Directory(ground.database, ground.ring, partial(open_client, wire))
         hub, sender = Hub(), Sender(ground.database, directory, CHANNELS)
         tools = Tools(ground.retriever.search, _no_answer, RedisSteps(ground.redis, 60), settings.rag_top_k)
         runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender, Limits())
         inbox = Intake(ground.database, directory, CHANNELS, _leave)
-        services = Services(ground, directory, hub, inbox, runner, sender)
+        services = Services(ground, wire, directory, hub, inbox, runner, sender)
         async with server.open_app(services) as app, server.listening(app, "127.0.0.1", 0) as url:
             gc.collect()
             upkeep.spare_the_collector()  # as `serve` does
@@ -56,7 +58,7 @@ async def intake(settings: Settings) -> None:
             await stop.wait()
         await inbox.close()
         await runner.stop(0)
-        await sessions.close()
+        await wire.close()
 
 
 def _leave(place: Place) -> None:

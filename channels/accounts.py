@@ -13,7 +13,7 @@ from kernel.ids import new_id
 from kernel.secrets import KeyRing, place
 from kernel.types import Account, Json
 
-_PUBLIC = "account_id, kind, name, mode, status, failure, settings, profile, last_inbound_at, created_at"
+_PUBLIC = "account_id, kind, name, mode, status, failure, settings, profile, health, last_inbound_at, created_at"
 
 
 def _where(workspace_id: str, account_id: str) -> bytes:

@@ -20,7 +20,7 @@ def _render(reply: Reply, address: Json) -> list[Unit]:
     return [Unit({"text": reply.markdown}, reply.markdown)]
 
 
-async def _send(client: Any, address: Json, unit: Unit, plain: bool) -> SendOutcome:
+async def _send(client: Any, address: Json, unit: Unit, plain: bool, key: str) -> SendOutcome:
     return Sent({})
 
 
@@ -28,4 +28,8 @@ async def _typing(client: Any, address: Json) -> None:
     return None
 
 
-CHANNEL = Channel("rest", _verify, _parse, _render, _send, _typing, idempotent=True)
+async def _open(account: Account, wire: Any) -> None:
+    return None
+
+
+CHANNEL = Channel("rest", _verify, _parse, _render, _send, _typing, _open, idempotent=True)

@@ -7,6 +7,7 @@ import functools
 import random
 import time
 from collections.abc import Sequence
+from typing import Any
 
 from gateway.directory import Directory
 from gateway.metrics import SENDS
@@ -46,6 +47,24 @@ def disposition(outcome: SendOutcome, sent: Outbound, *, hold: bool, rand: float
         case Unknown(reason):
             again = not hold and sent.attempts < _GIVE_UP
             return Disposition("pending" if again else "unknown", cause=reason, delay=wait, ambiguous=True)
+
+
+async def deliver(channel: Channel, client: Any, sent: Outbound) -> SendOutcome:
+    """One try to get a unit to where it belongs, by the surest way that the platform knows.
+
+    In place of a preview it is an edit, which may be repeated. A send that broke off earlier is looked for first.
+    """
+    if sent.target is not None and channel.edit is not None:
+        outcome = await channel.edit(client, sent.address, sent.target, sent.unit, sent.use_plain, sent.outbound_id)
+        if not isinstance(outcome, Refused) or outcome.plainer or outcome.blocked:
+            return outcome  # refused otherwise: the preview is gone, so the answer becomes a message of its own
+    if sent.ambiguous and channel.find is not None:
+        found = await channel.find(client, sent.address, sent.unit, sent.outbound_id, sent.created_at)
+        if isinstance(found, Sent):
+            return found
+        if isinstance(found, Unknown):
+            return NotSent(f"an earlier send is not settled yet: {found.reason}")
+    return await channel.send(client, sent.address, sent.unit, sent.use_plain, sent.outbound_id)
 
 
 _counter = functools.cache(SENDS.labels)
@@ -110,8 +129,9 @@ class Sender:
     async def sweep(self, *, age: float, most: int = 500) -> None:
         """Finds sends whose wake-up or whose holder was lost."""
         idempotent = [kind for kind, channel in self._channels.items() if channel.idempotent]
+        findable = [kind for kind, channel in self._channels.items() if channel.find is not None]
         async with self._database.anywhere() as conn:
-            reaped = await outbox.reap(conn, idempotent)
+            reaped = await outbox.reap(conn, idempotent, findable)
             waiting = await outbox.due(conn, age=age, most=most)
         for lane, state in reaped:
             _log.warning("outbound.reaped", conversation=lane.conversation_id, state=state)
@@ -156,7 +176,7 @@ class Sender:
     async def _deliver(self, lane: Lane, sent: Outbound) -> bool:
         account = await self._directory.account(sent.account_id)
         outcome = await self._send(account, sent)
-        hold = account is not None and account.settings.get("unknown_sends") == "hold"
+        hold = account is not None and self._holds(account)
         verdict = disposition(outcome, sent, hold=hold, rand=random.random())
         _counter(account.kind if account else "gone", type(outcome).__name__.lower()).inc()
         if account and isinstance(outcome, Refused) and outcome.moved_to:
@@ -176,10 +196,14 @@ class Sender:
         if pause > 0:
             return NotSent("the bot is paused by the platform", retry_after=pause, scope="bot")
         client = await self._directory.client(account)
-        outcome = await self._channels[account.kind].send(client, sent.address, sent.unit, sent.use_plain)
+        outcome = await deliver(self._channels[account.kind], client, sent)
         if isinstance(outcome, NotSent) and outcome.retry_after is not None:
             self._slow_down(account.account_id, sent.lane, outcome)
         return outcome
+
+    def _holds(self, account: Account) -> bool:
+        """Whether a send of unknown outcome is for a person to decide: not where the platform can be asked."""
+        return account.settings.get("unknown_sends") == "hold" and self._channels[account.kind].find is None
 
     def _slow_down(self, account_id: str, lane: Lane, outcome: NotSent) -> None:
         """One chat being told to wait holds that chat; a second chat in the same breath means the whole bot."""

@@ -6,11 +6,13 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from arq.connections import ArqRedis
 
-from channels import rest, telegram
+from channels.table import CHANNELS
+from channels.wire import Wire, open_wire
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.intake import Intake
@@ -24,7 +26,7 @@ from kernel.queue import open_redis
 from kernel.ratelimit import RateLimiter
 from kernel.secrets import KeyRing
 from kernel.settings import Settings
-from kernel.types import Account, Channel
+from kernel.types import Account
 from pipeline.embedding.batcher import BatchingEmbedder, open_embedder
 from pipeline.embedding.lazy import LazyEmbedder
 from pipeline.embedding.minilm import Precision
@@ -34,7 +36,6 @@ from pipeline.steps import RedisSteps
 
 _log = log.get("services")
 
-CHANNELS: dict[str, Channel] = {"telegram": telegram.CHANNEL, "rest": rest.CHANNEL}
 # Seconds that a graceful stop gives to turns and to sends under way; with the server's own it stays below 25.
 _TURN_PATIENCE, _SEND_PATIENCE = 10.0, 4.0
 
@@ -57,6 +58,7 @@ class Services:
     """What a gateway holds besides the ground: the journey of a message, hop by hop."""
 
     ground: Ground
+    wire: Wire
     directory: Directory
     hub: Hub
     intake: Intake
@@ -105,8 +107,8 @@ async def open_tools(ground: Ground) -> AsyncIterator[Tools]:
 async def open_services(ground: Ground, tools: Tools, limits: Limits | None = None) -> AsyncIterator[Services]:
     """Puts a gateway together, sweeps included, and takes it apart gracefully: nothing new, then finish, then close."""
     settings = ground.settings
-    sessions = telegram.open_sessions()
-    directory = Directory(ground.database, ground.ring, lambda account: open_client(settings, account, sessions))
+    wire = open_wire(settings)
+    directory = Directory(ground.database, ground.ring, partial(open_client, wire))
     hub = Hub()
     limits = limits or Limits(lease=settings.turn_lease_seconds, memory=settings.rag_memory_messages)
     sender = Sender(ground.database, directory, CHANNELS, lease=limits.lease)
@@ -114,7 +116,7 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
     intake = Intake(ground.database, directory, CHANNELS, runner.wake)
     sweeping = asyncio.create_task(sweep(runner, sender, ground.database))
     try:
-        yield Services(ground, directory, hub, intake, runner, sender)
+        yield Services(ground, wire, directory, hub, intake, runner, sender)
     finally:
         sweeping.cancel()
         await intake.close()
@@ -122,7 +124,7 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
         await sender.stop(_SEND_PATIENCE)
         await asyncio.gather(sweeping, return_exceptions=True)
         await directory.close()
-        await sessions.close()
+        await wire.close()
 
 
 def lazy_embedder(settings: Settings) -> LazyEmbedder:
@@ -137,10 +139,6 @@ def lazy_embedder(settings: Settings) -> LazyEmbedder:
     return LazyEmbedder(settings.rag_embedding_model, load)
 
 
-async def open_client(settings: Settings, account: Account, sessions: telegram.Sessions) -> Any:
+async def open_client(wire: Wire, account: Account) -> Any:
     """A client for one bot; None for channels without a platform behind them."""
-    if account.kind != "telegram":
-        return None
-    client = telegram.open_client(account, settings.telegram_api_base_url, sessions)
-    await client.start()
-    return client
+    return await CHANNELS[account.kind].open(account, wire)

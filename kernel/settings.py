@@ -128,6 +128,24 @@ class Settings:
     telegram_api_base_url: str = _setting(
         "TELEGRAM_API_BASE_URL", "https://api.telegram.org", "Root of the Telegram Bot API", _http
     )
+    slack_api_base_url: str = _setting(
+        "SLACK_API_BASE_URL", "https://slack.com/api", "Root of the Slack Web API", _http
+    )
+    slack_oauth_authorize_url: str = _setting(
+        "SLACK_OAUTH_AUTHORIZE_URL",
+        "https://slack.com/oauth/v2/authorize",
+        "Where a person allows a Slack app into a Slack workspace",
+        _http,
+    )
+    discord_api_base_url: str = _setting(
+        "DISCORD_API_BASE_URL", "https://discord.com/api/v10", "Root of the Discord REST API", _http
+    )
+    discord_gateway_url: str = _setting(
+        "DISCORD_GATEWAY_URL",
+        "",
+        "The Discord gateway's websocket (by default what the REST API names)",
+        _url("ws", "wss"),
+    )
     parley_url: str = _setting("PARLEY_URL", "", "The gateway that commands talk to", _http)
     parley_api_key: str = _setting("PARLEY_API_KEY", "", "The key that commands use", secret=True)
 

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+import orjson
+
 Json = dict[str, Any]
 
-InboundKind = Literal["text", "command", "edit", "unsupported", "migrated", "blocked", "unblocked"]
+InboundKind = Literal[
+    "text",
+    "command",
+    "edit",
+    "deletion",
+    "feedback",
+    "unsupported",
+    "stranger",
+    "migrated",
+    "blocked",
+    "unblocked",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,17 +35,39 @@ class Sender:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that came with a message. `ref` is what the channel's `fetch` needs; never an address that holds a token.
+
+    size in bytes as the platform says, 0 when it does not.
+    """
+
+    kind: Literal["file", "image", "audio", "video"]
+    name: str
+    mime: str
+    size: int
+    ref: Json
+
+
+@dataclass(frozen=True, slots=True)
 class InboundMessage:
     """What a user sent us, as a platform's `parse` understood it.
 
-    external_id      the platform's delivery id, unique in the account: the dedupe key
+    external_id      unique in the account, the same however often and in whatever form the platform tells it: the
+                     dedupe key (an edit has one of its own)
     conversation_key account-wide name of the place (chat, or chat and thread): the unit of ordering
     address          what `send` needs to answer there, for instance {"chat_id": 5, "thread_id": 7}
-    message_ref      the platform's id of the message itself; an edit carries the id of the edited message
+    message_ref      the platform's id of the message itself; an edit, a deletion and a reaction carry the id of the
+                     message that they are about
     command          lower-case name without slash, for kind "command"; text is then its argument
     private          a one-to-one chat, as against a group
-    detail           for "unsupported" the kind of content; for "migrated" the new chat id
+    detail           for "unsupported" the kind of content; for "migrated" the new chat id; for "feedback" "up", "down"
+                     or "none" (taken back)
     sent_at          epoch seconds, as the platform says
+    chat             the platform's id of the chat or channel around the place, which policies name
+    thread           the place is a thread or topic of its own
+    addressed        meant for the bot beyond doubt: in private, by mention, reply, command or button
+    about            for "feedback" by a button the turn it is about
+    press            the platform's id of a pressed button, which wants `acknowledge`
     """
 
     external_id: str
@@ -46,13 +81,20 @@ class InboundMessage:
     private: bool = True
     detail: str = ""
     sent_at: float = 0.0
+    chat: str = ""
+    thread: bool = False
+    addressed: bool = True
+    about: str = ""
+    press: str = ""
+    attachments: Sequence[Attachment] = ()
 
     def to_json(self) -> Json:
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> InboundMessage:
-        return cls(**{**data, "sender": Sender(**data["sender"])})
+        files = [Attachment(**file) for file in data.get("attachments", ())]
+        return cls(**{**data, "sender": Sender(**data["sender"]), "attachments": files})
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +133,25 @@ class Citation:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A button. Pressing it says `text` in the person's name."""
+
+    label: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer in markdown with its numbered sources, not yet rendered for any platform."""
+    """An answer in markdown with its numbered sources, not yet rendered for any platform.
+
+    `feedback` is the turn that the buttons for praise and blame are about; without it there are none. Buttons stand
+    under the last unit; their data is the same on every platform: `fb:up:TURN`, `fb:down:TURN`, `say:TEXT`.
+    """
 
     markdown: str
     citations: Sequence[Citation] = ()
+    feedback: str = ""
+    choices: Sequence[Choice] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,21 +207,121 @@ SendOutcome = Sent | NotSent | Refused | Unknown
 
 
 @dataclass(frozen=True, slots=True)
+class Absent:
+    """The platform was asked for a unit whose sending broke off, and it surely has not got it."""
+
+
+Finding = Sent | Absent | Unknown
+
+
+class Disconnected(Exception):
+    """Why `listen` ended.
+
+    refused   the credentials or rights are not, or no longer, good: a person has to act
+    conflict  somebody else holds the bot's only connection
+    away      the platform does not answer, or closed the connection: try again
+    """
+
+    def __init__(self, kind: Literal["refused", "conflict", "away"], reason: str, retry_after: float | None = None):
+        super().__init__(f"{kind}: {reason}")
+        self.kind = kind
+        self.reason = reason
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How much a platform takes: messages a second by one bot and in one chat, of which `burst` may come at once."""
+
+    bot: float
+    bot_burst: int
+    chat: float
+    chat_burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """How a platform shows an answer while it is made.
+
+    show(client, address, state, markdown, key)  shows all of `markdown`, healed, as far as it has come. `state` is what
+        the last call returned, {} at first; None means that no preview can be shown here. Raises nothing.
+    recover(client, address, key, since)  the state of a preview whose poster died before it could tell, or None
+    floor(address)  least seconds between two calls
+    lasting   the preview is a message that the final answer replaces by `edit`; otherwise it goes away by itself
+    """
+
+    show: Callable[[Any, Json, Json, str, str], Awaitable[Json | None]]
+    recover: Callable[[Any, Json, str, float], Awaitable[Json | None]]
+    floor: Callable[[Json], float]
+    lasting: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What a probe of a bot found. `detail` says what is wrong, or what was looked at."""
+
+    ok: bool
+    detail: str
+
+
+Take = Callable[[Json, bytes], Awaitable[Json | None]]
+
+
+def decode_json(headers: Mapping[str, str], body: bytes) -> Json:
+    """A JSON object. Raises ValueError."""
+    update: Json = orjson.loads(body)
+    return update
+
+
+@dataclass(frozen=True, slots=True)
 class Channel:
     """A platform as a handful of functions. `gateway` composes them; none of them knows the bot around it.
 
     verify(account, headers, body)     True when the request really comes from the platform; before any parsing
     parse(account, update)             pure; raises ValueError when the update is not the platform's shape
     render(reply, address)             pure; at least one unit, each within the platform's limits
-    send(client, address, unit, plain) one platform call; never raises for what a network or platform may do
+    send(client, address, unit, plain, key)  one platform call; never raises for what a network or platform may do.
+                                       `key` names the unit over its repeats
     typing(client, address)            a sign that we are thinking; failures are its own business
+    open(account, wire)                a client for one bot with `close()`; `wire` is a `channels.wire.Wire`
     idempotent                         a repeated send of one unit is shown once
+
+    Optional, None where the platform knows nothing like it:
+    decode(headers, body)              the update in a request; raises ValueError
+    immediate(account, update)         pure: what the platform wants to hear in the response (a challenge, a deferral)
+    install(account, wire, url)        registers the bot for its mode, to be called at `url`, and returns its profile
+    uninstall(account, wire)           the reverse; None when done
+    edit(client, address, receipt, unit, plain, key)  makes `unit` of the message that `receipt` names: repeatable
+    find(client, address, unit, key, since)  settles a send that broke off after `since` (epoch seconds)
+    preview                            showing an answer while it is made
+    acknowledge(client, message, text) answers a pressed button; failures are its own business
+    listen(client, account, take, alive)  the bot's connection: commits updates with `take`, then confirms them; calls
+                                       `alive` at any sign of life. Runs until cancelled, or raises Disconnected
+    history(client, account, since)    updates since then (epoch seconds), as `parse` takes them, to catch up on; raises
+                                       Disconnected
+    fetch(client, attachment, limit)   a file's bytes, at most `limit`; Refused when larger or gone; NotSent: try again
+    probe(client, account, url)        does inbound traffic reach us as far as the platform can tell
+    pace(address)                      what the platform allows
     """
 
     kind: str
     verify: Callable[[Account, Mapping[str, str], bytes], bool]
     parse: Callable[[Account, Json], list[Parsed]]
     render: Callable[[Reply, Json], list[Unit]]
-    send: Callable[[Any, Json, Unit, bool], Awaitable[SendOutcome]]
+    send: Callable[[Any, Json, Unit, bool, str], Awaitable[SendOutcome]]
     typing: Callable[[Any, Json], Awaitable[None]]
+    open: Callable[[Account, Any], Awaitable[Any]]
     idempotent: bool = False
+    decode: Callable[[Mapping[str, str], bytes], Json] = decode_json
+    immediate: Callable[[Account, Json], Json | None] | None = None
+    install: Callable[[Account, Any, str], Awaitable[Json | Refused | NotSent]] | None = None
+    uninstall: Callable[[Account, Any], Awaitable[Refused | NotSent | None]] | None = None
+    edit: Callable[[Any, Json, Json, Unit, bool, str], Awaitable[SendOutcome]] | None = None
+    find: Callable[[Any, Json, Unit, str, float], Awaitable[Finding]] | None = None
+    preview: Preview | None = None
+    acknowledge: Callable[[Any, InboundMessage, str], Awaitable[None]] | None = None
+    listen: Callable[[Any, Account, Take, Callable[[], None]], Awaitable[None]] | None = None
+    history: Callable[[Any, Account, float], AsyncIterator[Json]] | None = None
+    fetch: Callable[[Any, Attachment, int], Awaitable[bytes | Refused | NotSent]] | None = None
+    probe: Callable[[Any, Account, str], Awaitable[Health]] | None = None
+    pace: Callable[[Json], Pace] | None = None

@@ -25,6 +25,9 @@ CREATE TABLE channel_accounts (
     poll_lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
     last_inbound_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
+    listening_until timestamp with time zone,
+    probed_at timestamp with time zone,
+    health jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT channel_accounts_mode_check CHECK ((mode = ANY (ARRAY['webhook'::text, 'polling'::text, 'socket'::text, 'api'::text]))),
     CONSTRAINT channel_accounts_status_check CHECK ((status = ANY (ARRAY['connected'::text, 'failed'::text, 'disconnected'::text])))
 );
@@ -69,7 +72,7 @@ CREATE TABLE outbound_messages (
     outbound_id text NOT NULL,
     account_id text NOT NULL,
     conversation_id text NOT NULL,
-    turn_id text NOT NULL,
+    turn_id text DEFAULT ''::text NOT NULL,
     message_id text NOT NULL,
     seq bigint NOT NULL,
     unit jsonb NOT NULL,
@@ -85,35 +88,10 @@ CREATE TABLE outbound_messages (
     cause text DEFAULT ''::text NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     sent_at timestamp with time zone,
+    target jsonb,
     CONSTRAINT outbound_messages_state_check CHECK ((state = ANY (ARRAY['pending'::text, 'sending'::text, 'sent'::text, 'failed'::text, 'unknown'::text])))
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
-
-CREATE TABLE api_keys (
-    workspace_id text NOT NULL,
-    key_id text NOT NULL,
-    public_id text NOT NULL,
-    secret_hash bytea NOT NULL,
-    name text NOT NULL,
-    scopes text[] NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    expires_at timestamp with time zone,
-    last_used_at timestamp with time zone,
-    revoked_at timestamp with time zone
-);
-
-CREATE TABLE idempotency_keys (
-    workspace_id text NOT NULL,
-    route text NOT NULL,
-    key text NOT NULL,
-    fingerprint bytea NOT NULL,
-    origin text NOT NULL,
-    token text NOT NULL,
-    lease_until timestamp with time zone NOT NULL,
-    status integer,
-    sealed bytea,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
 
 CREATE TABLE conversations (
     workspace_id text NOT NULL,
@@ -142,9 +120,36 @@ CREATE TABLE turns (
     metrics jsonb DEFAULT '{}'::jsonb NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     finished_at timestamp with time zone,
+    preview jsonb,
     CONSTRAINT turns_status_check CHECK ((status = ANY (ARRAY['running'::text, 'done'::text, 'dead'::text])))
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
+
+CREATE TABLE api_keys (
+    workspace_id text NOT NULL,
+    key_id text NOT NULL,
+    public_id text NOT NULL,
+    secret_hash bytea NOT NULL,
+    name text NOT NULL,
+    scopes text[] NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expires_at timestamp with time zone,
+    last_used_at timestamp with time zone,
+    revoked_at timestamp with time zone
+);
+
+CREATE TABLE idempotency_keys (
+    workspace_id text NOT NULL,
+    route text NOT NULL,
+    key text NOT NULL,
+    fingerprint bytea NOT NULL,
+    origin text NOT NULL,
+    token text NOT NULL,
+    lease_until timestamp with time zone NOT NULL,
+    status integer,
+    sealed bytea,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
 
 CREATE TABLE collections (
     workspace_id text NOT NULL,
@@ -253,8 +258,8 @@ CREATE TABLE messages (
     workspace_id text NOT NULL,
     message_id text NOT NULL,
     conversation_id text NOT NULL,
-    session_id text NOT NULL,
-    turn_id text NOT NULL,
+    session_id text DEFAULT ''::text NOT NULL,
+    turn_id text DEFAULT ''::text NOT NULL,
     user_id text,
     seq bigint NOT NULL,
     role text NOT NULL,
@@ -265,6 +270,19 @@ CREATE TABLE messages (
     edited_at timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text])))
+);
+
+CREATE TABLE sessions (
+    workspace_id text NOT NULL,
+    session_id text NOT NULL,
+    conversation_id text NOT NULL,
+    user_id text NOT NULL,
+    snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
+    outcome text,
+    started_at timestamp with time zone DEFAULT now() NOT NULL,
+    last_turn_at timestamp with time zone DEFAULT now() NOT NULL,
+    closed_at timestamp with time zone,
+    CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
 );
 
 CREATE TABLE documents (
@@ -346,19 +364,6 @@ CREATE TABLE schema_migrations (
     name text NOT NULL,
     checksum text NOT NULL,
     applied_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE sessions (
-    workspace_id text NOT NULL,
-    session_id text NOT NULL,
-    conversation_id text NOT NULL,
-    user_id text NOT NULL,
-    snapshot jsonb DEFAULT '{}'::jsonb NOT NULL,
-    outcome text,
-    started_at timestamp with time zone DEFAULT now() NOT NULL,
-    last_turn_at timestamp with time zone DEFAULT now() NOT NULL,
-    closed_at timestamp with time zone,
-    CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
 );
 
 CREATE TABLE sources (
@@ -552,6 +557,8 @@ CREATE UNIQUE INDEX one_running_turn ON turns USING btree (workspace_id, convers
 CREATE UNIQUE INDEX one_send_at_a_time ON outbound_messages USING btree (workspace_id, conversation_id) WHERE (state = 'sending'::text);
 
 CREATE INDEX open_jobs ON ingest_jobs USING btree (lease_until) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
+CREATE INDEX open_sessions_by_user ON sessions USING btree (workspace_id, user_id) WHERE (closed_at IS NULL);
 
 CREATE UNIQUE INDEX outbound_by_id ON outbound_messages USING btree (outbound_id);
 

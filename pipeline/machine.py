@@ -60,13 +60,13 @@ async def run(state: State, steps: Sequence[Step], tools: Tools) -> Mapping[str,
 
     Raises whatever a step raises; what was recorded until then is kept for the next attempt.
     """
-    turn_id = state.turn.turn_id
-    recorded = await tools.recorder.load(turn_id) if state.turn.attempt > 1 else {}
+    key = state.turn.record_key
+    recorded = await tools.recorder.load(key) if state.turn.attempt > 1 else {}
     for step in steps:
         result = recorded.get(step.name)
         if result is None:
             result = await step.run(state, tools)
             if step.recorded:
-                await tools.recorder.record(turn_id, step.name, result)
+                await tools.recorder.record(key, step.name, result)
         state.results[step.name] = result
     return state.results

@@ -20,7 +20,10 @@ class Lane(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outbound:
-    """A unit that this process may send now. `ambiguous` counts earlier sends of it whose outcome nobody knows."""
+    """A unit that this process may send now. `ambiguous` counts earlier sends of it whose outcome nobody knows.
+
+    `target` is the receipt of the message that it replaces; `created_at` epoch seconds, not after its first send.
+    """
 
     lane: Lane
     outbound_id: str
@@ -32,6 +35,8 @@ class Outbound:
     attempts: int
     ambiguous: int
     address: Json
+    target: Json | None
+    created_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +79,8 @@ def _outbound(row: Any, lane: Lane, token: str) -> Outbound | None:
         attempts=row["attempts"],
         ambiguous=row["ambiguous"],
         address=row["address"],
+        target=row["target"],
+        created_at=row["created_at"].timestamp(),
     )
 
 
@@ -101,9 +108,11 @@ async def record_many(conn: Connection, sends: Sequence[tuple[Outbound, Disposit
     return [more.get(o.outbound_id) for o, _ in sends]
 
 
-async def reap(conn: Connection, idempotent_kinds: Sequence[str]) -> list[tuple[Lane, str]]:
+async def reap(
+    conn: Connection, idempotent_kinds: Sequence[str], findable_kinds: Sequence[str]
+) -> list[tuple[Lane, str]]:
     """Settles sends whose holder is gone. Returns each lane with the state that its unit got."""
-    rows = await conn.fetch("SELECT * FROM reap_outbound($1)", list(idempotent_kinds))
+    rows = await conn.fetch("SELECT * FROM reap_outbound($1, $2)", list(idempotent_kinds), list(findable_kinds))
     return [(Lane(row["workspace_id"], row["conversation_id"]), row["state"]) for row in rows]
 
 
@@ -111,6 +120,24 @@ async def due(conn: Connection, *, age: float, most: int) -> list[Lane]:
     """Lanes whose next unit has been due for `age` seconds."""
     rows = await conn.fetch("SELECT * FROM due_outbound($1, $2)", age, most)
     return [Lane(row["workspace_id"], row["conversation_id"]) for row in rows]
+
+
+async def tell(
+    conn: Connection, lane: Lane, text: str, units: Sequence[Unit], *, role: str = "assistant"
+) -> str | None:
+    """Owes a conversation words that no turn asked for. Returns the message's id, None without such a conversation.
+
+    Role "system" is not remembered as part of the conversation.
+    """
+    message_id: str | None = await conn.fetchval(
+        "SELECT tell($1, $2, $3, $4, $5)",
+        lane.workspace_id,
+        lane.conversation_id,
+        role,
+        text,
+        [{"payload": unit.payload, "plain": unit.plain} for unit in units],
+    )
+    return message_id
 
 
 async def resend(conn: Connection, outbound_id: str) -> Lane | None:

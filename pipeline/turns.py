@@ -35,7 +35,10 @@ class Arrival(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """A turn as its holder works on it. `history` is earlier messages of the session, oldest first."""
+    """A turn as its holder works on it. `history` is earlier messages of the session, oldest first.
+
+    `preview` is the receipt of the message on which the answer is shown while it is made; `begun_at` epoch seconds.
+    """
 
     workspace_id: str
     turn_id: str
@@ -49,6 +52,8 @@ class Turn:
     address: Json
     private: bool
     exhausted: bool
+    preview: Json | None
+    begun_at: float
     updates: Sequence[InboundMessage]
     message_ids: Sequence[str]
     history: Sequence[Json]
@@ -56,6 +61,11 @@ class Turn:
     @property
     def place(self) -> Place:
         return Place(self.account_id, self.conversation_key)
+
+    @property
+    def record_key(self) -> str:
+        """Under which steps are recorded: what was done before more was said does not count any more."""
+        return f"{self.turn_id}:{len(self.updates)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +75,10 @@ class Busy:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a turn came to. `answer` None means that nothing is said. `units` are rendered platform messages."""
+    """What a turn came to. `answer` None means that nothing is said. `units` are rendered platform messages.
+
+    `preview` is the receipt of the message that the first unit replaces.
+    """
 
     status: str = "done"
     failure: str = ""
@@ -76,6 +89,7 @@ class Result:
     end_session: bool = False
     blocked: bool = False
     edits: Sequence[Json] = ()
+    preview: Json | None = None
 
     def to_json(self) -> Json:
         body: Json = {
@@ -88,6 +102,8 @@ class Result:
             "blocked": self.blocked,
             "edits": list(self.edits),
         }
+        if self.preview is not None:
+            body["preview"] = self.preview
         return body if self.snapshot is None else {**body, "snapshot": self.snapshot}
 
 
@@ -191,8 +207,28 @@ def _finished(turn: Turn, result: Result, data: Any, token: str) -> Finished | N
         attempts=1,
         ambiguous=0,
         address=turn.address,
+        target=result.preview,
+        created_at=turn.begun_at,
     )
     return Finished(data["message_id"], data["more"], first)
+
+
+async def absorb(conn: Connection, turn: Turn, memory: int) -> Turn | None:
+    """The same turn with what its person has written since; None when there is nothing, or the turn is not ours."""
+    absorbed = _turn(await conn.fetchval("SELECT absorb_updates($1, $2, $3)", turn.turn_id, turn.token, memory))
+    return absorbed if isinstance(absorbed, Turn) else None
+
+
+async def note_preview(conn: Connection, turn: Turn, receipt: Json) -> bool:
+    """Stores the preview's receipt; False when the turn is somebody else's by now."""
+    held: bool = await conn.fetchval("SELECT note_preview($1, $2, $3)", turn.turn_id, turn.token, receipt)
+    return held
+
+
+async def has_joined(conn: Connection, place: Place) -> bool:
+    """Whether the bot takes part in this conversation already."""
+    joined: bool = await conn.fetchval("SELECT has_joined($1, $2)", place.account_id, place.conversation_key)
+    return joined
 
 
 async def renew(conn: Connection, held: Sequence[Turn], lease: float) -> set[str]:

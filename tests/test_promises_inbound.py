@@ -12,8 +12,9 @@ import aiohttp
 import orjson
 import pytest
 
+from channels.table import CHANNELS
 from gateway.runner import Limits
-from gateway.services import CHANNELS, Ground
+from gateway.services import Ground
 from kernel.db import Database
 from kernel.types import Account, InboundMessage, Json, Parsed
 from pipeline import turns

@@ -173,7 +173,7 @@ async def test_a_sender_that_died_leaves_an_unknown_that_is_settled_by_policy(re
         assert dead
         assert await outbox.claim_many(conn, [lane], 5.0) == [None]
         await asyncio.sleep(0.1)
-        assert (lane, "pending") in await outbox.reap(conn, [])
+        assert (lane, "pending") in await outbox.reap(conn, [], [])
         [alive] = await outbox.claim_many(conn, [lane], 5.0)
         assert alive and alive.ambiguous == 1
         late = await outbox.record_many(conn, [(dead, outbox.Disposition("sent", receipt={}))])
@@ -203,7 +203,7 @@ async def test_units_of_a_reply_leave_in_order_even_when_one_must_wait(
 ) -> None:
     import dataclasses
 
-    from gateway.services import CHANNELS
+    from channels.table import CHANNELS
 
     def in_three(reply: object, address: Json) -> list[Unit]:
         return [Unit({"text": part}, part) for part in ("first", "second", "third")]
@@ -227,7 +227,7 @@ OUTCOMES = st.one_of(
 def test_every_outcome_has_one_disposition(
     outcome: SendOutcome, attempts: int, plain: bool, hold: bool, rand: float
 ) -> None:
-    sent = Outbound(Lane("w", "c"), "o", "t", "a", "m", Unit({}, ""), plain, attempts, 0, {})
+    sent = Outbound(Lane("w", "c"), "o", "t", "a", "m", Unit({}, ""), plain, attempts, 0, {}, None, 0.0)
     verdict = disposition(outcome, sent, hold=hold, rand=rand)
     assert verdict.state in ("sent", "pending", "failed", "unknown")
     assert verdict.ambiguous == isinstance(outcome, Unknown)

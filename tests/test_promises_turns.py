@@ -9,8 +9,9 @@ import aiohttp
 import asyncpg
 import pytest
 
+from channels.table import CHANNELS
 from gateway.runner import Limits
-from gateway.services import CHANNELS, Ground
+from gateway.services import Ground
 from kernel.types import InboundMessage, Json, Reply, Sender, Unit
 from pipeline import turns
 from pipeline.turns import Arrival, Busy, Finished, Place, Result, Turn

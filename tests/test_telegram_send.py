@@ -121,7 +121,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
 async def test_an_accepted_message_gives_its_receipt() -> None:
     async with serving(answering(200, OK)) as wire, opened(wire.url + "/") as client:
         (unit,) = render(Reply("**hi**"), ADDRESS)
-        assert await CHANNEL.send(client, {**ADDRESS, "thread_id": 9}, unit, False) == Sent(
+        assert await CHANNEL.send(client, {**ADDRESS, "thread_id": 9}, unit, False, "out_1") == Sent(
             {"message_id": 5, "chat_id": 7}
         )
         assert await send(client, ADDRESS, unit, True) == Sent({"message_id": 5, "chat_id": 7})

@@ -15,8 +15,11 @@ _FORMATTING = ("can't parse", "parse entities", "entity", "entities", "too long"
 _CODES = {400: "bad_request", 401: "unauthorized", 403: "blocked", 404: "unauthorized", 413: "too_large"}
 
 
-async def send(client: TelegramClient, address: Json, unit: Unit, plain: bool) -> SendOutcome:
-    """Sends one unit to `address`, formatted or `plain`. The receipt of a Sent holds `message_id` and `chat_id`."""
+async def send(client: TelegramClient, address: Json, unit: Unit, plain: bool, key: str = "") -> SendOutcome:
+    """Sends one unit to `address`, formatted or `plain`. The receipt of a Sent holds `message_id` and `chat_id`.
+
+    Telegram has no way to recognise a repeat, so `key` goes nowhere.
+    """
     try:
         answer = await client.call("sendMessage", _message(address, unit, plain))
     except NotConnected as error:

@@ -8,32 +8,62 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from channels import accounts, telegram
+from channels import accounts
+from channels.table import CHANNELS
 from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
 from kernel.db import Connection
 from kernel.errors import Conflict, InvalidRequest, NotFound, Unavailable
 from kernel.ids import new_id
 from kernel.types import Account, Json, NotSent, Refused
 
+Kind = Literal["telegram", "slack", "discord", "web"]
+_PRINTABLE = r"^[!-~]{1,300}$"
+
+# What each kind and mode has to be given, and what may be given besides.
+_NEEDS: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
+    ("telegram", "webhook"): (("token",), ()),
+    ("telegram", "polling"): (("token",), ()),
+    ("slack", "webhook"): (("signing_secret",), ("bot_token", "client_id", "client_secret", "app_token")),
+    ("slack", "socket"): (("app_token",), ("bot_token", "client_id", "client_secret", "signing_secret")),
+    ("discord", "webhook"): (("bot_token", "public_key"), ("application_id",)),
+    ("discord", "socket"): (("bot_token",), ("application_id", "public_key")),
+    ("web", "api"): ((), ()),
+}
+# What we make ourselves: it proves the platform's calls, or lets a host page vouch for its visitors.
+_MADE = {("telegram", "webhook"): "webhook_secret", ("web", "api"): "identity_secret"}
+
 
 class Credentials(Shape):
-    token: str = Field(pattern=r"^[0-9]{1,20}:[A-Za-z0-9_-]{5,100}$", description="As @BotFather gave it")
+    """Telegram: `token`. Slack: `signing_secret` (webhook) or `app_token` (socket), with `bot_token`, or with
+    `client_id` and `client_secret` to install by OAuth. Discord: `bot_token`, with `public_key` in webhook mode."""
+
+    token: str | None = Field(None, pattern=r"^[0-9]{1,20}:[A-Za-z0-9_-]{5,100}$", description="As @BotFather gave it")
+    bot_token: str | None = Field(None, pattern=_PRINTABLE)
+    signing_secret: str | None = Field(None, pattern=_PRINTABLE)
+    app_token: str | None = Field(None, pattern=_PRINTABLE)
+    client_id: str | None = Field(None, pattern=_PRINTABLE)
+    client_secret: str | None = Field(None, pattern=_PRINTABLE)
+    public_key: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
+    application_id: str | None = Field(None, pattern=r"^[0-9]{1,20}$")
 
 
 class BotSettings(Shape):
     """`answer`: from knowledge, or echo as a test of the connection. `unknown_sends`: what to do about a message when
-    nobody knows whether it arrived: send it again, or hold it for a person."""
+    nobody knows whether it arrived: send it again, or hold it for a person. `streaming`: whether an answer is shown
+    while it is made. `gather_seconds`: how long a burst of messages is waited for before it is answered."""
 
     answer: Literal["knowledge", "echo"] | None = None
     unknown_sends: Literal["resend", "hold"] | None = None
+    streaming: bool | None = None
+    gather_seconds: float | None = Field(None, ge=0, le=10)
 
 
 class NewChannel(Shape):
-    kind: Literal["telegram"]
+    kind: Kind
     name: str = Field(min_length=1, max_length=200)
-    mode: Literal["webhook", "polling"]
-    credentials: Credentials
-    settings: BotSettings = BotSettings()
+    mode: Literal["webhook", "polling", "socket", "api"]
+    credentials: Credentials = Field(default_factory=lambda: Credentials.model_validate({}))
+    settings: BotSettings = Field(default_factory=lambda: BotSettings.model_validate({}))
 
 
 class ChannelChange(Shape):
@@ -54,26 +84,34 @@ class ChannelAccount(View):
     failure: str
     settings: dict[str, Any]
     profile: Profile = Field(description="What the platform says of the bot")
+    health: dict[str, Any] = Field(description="What the last probe of its inbound side found: ok, detail, at")
     inbound_url: str | None = Field(description="Where the platform delivers; null when nobody calls in")
     last_inbound_at: datetime | None
     created_at: datetime
 
 
 class ChannelMade(ChannelAccount):
-    webhook_secret: str | None = Field(description="Proves the platform's calls; shown this once only")
+    webhook_secret: str | None = Field(description="Telegram: proves the platform's calls; shown this once only")
+    identity_secret: str | None = Field(description="Web: a host page signs its visitors with it; shown this once only")
 
 
 async def connect(call: Call) -> Json:
     """The whole of it under one lock for the bot, so that two callers cannot take its webhook from one another."""
     asked: NewChannel = call.body
-    public_url = call.services.ground.settings.public_url
-    if asked.mode == "webhook" and not public_url:
-        raise _fault("mode", "webhook mode needs PARLEY_PUBLIC_URL; polling works without")
-    token, account_id = asked.credentials.token, new_id("acc")
-    secret = secrets.token_urlsafe(32) if asked.mode == "webhook" else None
+    credentials = _credentials(asked)
+    if asked.mode == "webhook" and not call.services.ground.settings.public_url:
+        raise _fault("mode", "webhook mode needs PARLEY_PUBLIC_URL; the other modes work without")
+    made = _MADE.get((asked.kind, asked.mode))
+    if made:
+        credentials[made] = secrets.token_urlsafe(32)
+    account_id = new_id("acc")
+    settings = asked.settings.model_dump(exclude_none=True)
+    unsaved = Account(call.workspace_id, account_id, asked.kind, asked.mode, credentials, settings, {})
     async with call.database() as conn:
-        await _refuse_second(conn, call.workspace_id, token.partition(":")[0])
-        profile = await _registered(call, token, asked.mode, _inbound(call, account_id), secret or "")
+        await accounts.lock_bot(conn, call.workspace_id, asked.kind, _bot_id(unsaved) or "any")
+        await _refuse_second(conn, unsaved.kind, _bot_id(unsaved))
+        profile = await _installed(call, unsaved)
+        await _refuse_second(conn, unsaved.kind, str(profile.get("id") or ""))
         await accounts.create(
             conn,
             call.services.ground.ring,
@@ -81,35 +119,58 @@ async def connect(call: Call) -> Json:
             kind=asked.kind,
             name=asked.name,
             mode=asked.mode,
-            credentials={"token": token, **({"webhook_secret": secret} if secret else {})},
-            settings=asked.settings.model_dump(exclude_none=True),
+            credentials=credentials,
+            settings=settings,
             profile=profile,
             account_id=account_id,
         )
-        return {**_seen(call, await accounts.get(conn, account_id)), "webhook_secret": secret}
+        shown = {name: credentials.get(name) for name in ("webhook_secret", "identity_secret")}
+        return {**_seen(call, await accounts.get(conn, account_id)), **shown}
 
 
-async def _refuse_second(conn: Connection, workspace_id: str, bot_id: str) -> None:
-    await accounts.lock_bot(conn, workspace_id, "telegram", bot_id)
-    bots = [row for row in await accounts.list_all(conn, 10_000, "") if row["kind"] == "telegram"]
-    if any(str(bot["profile"].get("id")) == bot_id for bot in bots):
+def _credentials(asked: NewChannel) -> Json:
+    """What was given, without what is empty. Raises InvalidRequest for what is missing or means nothing here."""
+    needs = _NEEDS.get((asked.kind, asked.mode))
+    if needs is None:
+        modes = ", ".join(mode for kind, mode in _NEEDS if kind == asked.kind)
+        raise _fault("mode", f"{asked.kind} knows the modes {modes}")
+    given: Json = asked.credentials.model_dump(exclude_none=True)
+    required, optional = needs
+    for name in required:
+        if name not in given:
+            raise _fault(f"credentials.{name}", f"{asked.kind} in {asked.mode} mode needs it")
+    for name in given:
+        if name not in (*required, *optional):
+            raise _fault(f"credentials.{name}", f"{asked.kind} in {asked.mode} mode has no use for it")
+    if asked.kind == "slack" and not ("bot_token" in given or {"client_id", "client_secret"} <= given.keys()):
+        raise _fault("credentials.bot_token", "give it, or client_id and client_secret for installation by OAuth")
+    return given
+
+
+def _bot_id(account: Account) -> str:
+    """The bot's own id, as far as its credentials tell it before anybody is asked."""
+    return str(account.credentials.get("token", "")).partition(":")[0]
+
+
+async def _refuse_second(conn: Connection, kind: str, bot_id: str) -> None:
+    bots = [row for row in await accounts.list_all(conn, 10_000, "") if row["kind"] == kind]
+    if bot_id and any(str(bot["profile"].get("id")) == bot_id for bot in bots):
         raise Conflict("this bot is connected already")
 
 
-async def _registered(call: Call, token: str, mode: str, url: str, secret: str) -> Json:
+async def _installed(call: Call, account: Account) -> Json:
     """The bot's profile. Raises InvalidRequest when the platform will not have it, Unavailable when it is away."""
-    unsaved = Account(call.workspace_id, "", "telegram", mode, {"token": token}, {}, {})
-    client = telegram.open_client(unsaved, call.services.ground.settings.telegram_api_base_url)
-    await client.start()
-    try:
-        outcome = await telegram.connect(client, mode, url, secret)
-    finally:
-        await client.close()
+    install = CHANNELS[account.kind].install
+    if install is None:
+        return {}
+    outcome = await install(account, call.services.wire, _inbound(call, account.kind, account.account_id))
+    platform = account.kind.capitalize()
     if isinstance(outcome, Refused):
-        field = "credentials.token" if outcome.code == "unauthorized" else "mode"
-        raise _fault(field, f"Telegram refuses: {outcome.reason}")
+        token = "token" if account.kind == "telegram" else "bot_token"
+        field = f"credentials.{token}" if outcome.code == "unauthorized" else "mode"
+        raise _fault(field, f"{platform} refuses: {outcome.reason}")
     if isinstance(outcome, NotSent):
-        raise Unavailable(f"Telegram cannot be reached: {outcome.reason}", retry_after=outcome.retry_after or 5.0)
+        raise Unavailable(f"{platform} cannot be reached: {outcome.reason}", retry_after=outcome.retry_after or 5.0)
     return outcome
 
 
@@ -117,12 +178,12 @@ def _fault(field: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"{field}: {message}", details=[{"field": field, "message": message}])
 
 
-def _inbound(call: Call, account_id: str) -> str:
-    return f"{call.services.ground.settings.public_url}/channels/telegram/{account_id}"
+def _inbound(call: Call, kind: str, account_id: str) -> str:
+    return f"{call.services.ground.settings.public_url}/channels/{kind}/{account_id}"
 
 
 def _seen(call: Call, row: Json) -> Json:
-    inbound = _inbound(call, row["account_id"]) if row["mode"] == "webhook" else None
+    inbound = _inbound(call, row["kind"], row["account_id"]) if row["mode"] == "webhook" else None
     return {**row, "inbound_url": inbound}
 
 
@@ -159,13 +220,9 @@ async def disconnect(call: Call) -> Answer:
         account = await accounts.find(conn, ring, account_id)
         await accounts.disconnect(conn, account_id)
     call.services.directory.forget(account_id)
-    if account is not None and account.mode == "webhook":
-        client = telegram.open_client(account, call.services.ground.settings.telegram_api_base_url)
-        await client.start()
-        try:
-            await telegram.disconnect(client)
-        finally:
-            await client.close()
+    uninstall = CHANNELS[row["kind"]].uninstall
+    if account is not None and uninstall is not None:
+        await uninstall(account, call.services.wire)
     return Answer(None)
 
 
@@ -177,7 +234,7 @@ ROUTES = [
         _BASE,
         connect,
         "write",
-        "Connect a bot; verifies its token and, in webhook mode, sets its webhook",
+        "Connect a bot; verifies its credentials and registers it at its platform",
         "channels",
         request=NewChannel,
         response=ChannelMade,

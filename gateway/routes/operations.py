@@ -9,7 +9,7 @@ import orjson
 from pydantic import Field
 
 from channels import accounts
-from gateway.services import CHANNELS
+from channels.table import CHANNELS
 from gateway.web import Call, Listed, Paging, Route, View, page
 from kernel.errors import Conflict, NotFound
 from kernel.types import InboundMessage, Json

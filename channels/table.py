@@ -1,0 +1,12 @@
+"""Every channel, one row each. docs/channels/adding.md tells how to add one."""
+
+from channels import rest, telegram
+from kernel.types import Channel
+
+CHANNELS: dict[str, Channel] = {
+    channel.kind: channel
+    for channel in (
+        telegram.CHANNEL,
+        rest.CHANNEL,
+    )
+}
