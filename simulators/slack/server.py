@@ -1,0 +1,164 @@
+"""Putting the simulator together: as an aiohttp application, or running in this process for tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from simulators.slack import people
+from simulators.slack.api import Api
+from simulators.slack.control import Control
+from simulators.slack.delivery import Delivery
+from simulators.slack.errors import Refused
+from simulators.slack.founding import found_world, point, settle
+from simulators.slack.outages import arm
+from simulators.slack.sockets import Sockets
+from simulators.slack.state import Config, World
+from simulators.slack.values import App, Installation, JsonObject, Team
+
+WORLD = web.AppKey("slack_world", World)
+SOCKETS = web.AppKey("slack_sockets", Sockets)
+CONTROL = web.AppKey("slack_control", Control)
+BODY_LIMIT = 64 * 1024 * 1024
+
+Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def create_app(config: Config | None = None) -> web.Application:
+    """The whole simulator. Routes: /api/…, /link/, /sim/…; may be mounted under a prefix as a sub-application."""
+    config = config or Config()
+    world = found_world(config)
+    settle(world)
+    point(world, config)
+    app = web.Application(client_max_size=BODY_LIMIT)
+    closing = asyncio.Event()
+    sockets = Sockets(world)
+    api = Api(world, sockets, closing)
+    control = Control(world, sockets, closing)
+    app[WORLD], app[SOCKETS], app[CONTROL] = world, sockets, control
+    app.router.add_route("*", "/api/{method}", api.call)
+    app.router.add_get("/link/", sockets.connect)
+    control.add_routes(app)
+    root = next(iter(app.router.resources()))
+
+    @web.middleware
+    async def learn_url(request: web.Request, handler: Next) -> web.StreamResponse:
+        # Links to this server are made from where clients reach it; a prefix shows in the first route.
+        if not config.public_url:
+            world.url = f"{request.url.origin()}{root.canonical.removesuffix('/api/{method}')}"
+        return await handler(request)
+
+    app.middlewares.append(learn_url)
+
+    async def running(_: web.Application) -> AsyncIterator[None]:
+        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=60)) as session:
+            delivery = Delivery(world, sockets, session)
+            control.delivery = delivery
+            await delivery.start()
+            yield
+            await delivery.stop()
+
+    async def hang_up(_: web.Application) -> None:
+        closing.set()
+        await sockets.cut()
+
+    app.on_shutdown.append(hang_up)
+    app.cleanup_ctx.append(running)
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class Simulator:
+    """A running simulator. url: its root; api_url: what clients take as base_url; world: the truth itself.
+
+    People and channels are named: "ada", "#support"; without a channel, the person's direct messages with the bot.
+    """
+
+    url: str
+    world: World
+    control: Control
+    sockets: Sockets
+
+    @property
+    def api_url(self) -> str:
+        return f"{self.url}/api/"
+
+    @property
+    def app(self) -> App:
+        return self.world.app
+
+    @property
+    def bot(self) -> Installation:
+        """The first installation."""
+        return next(iter(self.world.installations.values()))
+
+    def team(self, which: str | None = None) -> Team:
+        return people.find_team(self.world, which)
+
+    def channel(self, name: str, team: str | None = None) -> str:
+        """The id of a channel, or of a person's direct messages with the bot."""
+        home = self.team(team)
+        try:
+            return people.find_channel(self.world, home, None, name).id
+        except Refused:
+            return people.find_channel(self.world, home, people.find_user(self.world, home, name), None).id
+
+    def user(self, name: str, team: str | None = None) -> str:
+        return people.find_user(self.world, self.team(team), name).id
+
+    def say(
+        self, user: str, text: str, channel: str | None = None, thread_ts: str = "", team: str | None = None
+    ) -> JsonObject:
+        """A person writes: team, channel, ts, message. Raises Refused."""
+        home = self.team(team)
+        person = people.find_user(self.world, home, user)
+        place = people.find_channel(self.world, home, person, channel)
+        return people.write(self.world, place, person, text, thread_ts)
+
+    def react(self, user: str, channel: str | None, ts: str, name: str, away: bool = False) -> JsonObject:
+        """A person adds a reaction to a message or takes it away."""
+        home = self.team()
+        person = people.find_user(self.world, home, user)
+        place = people.find_channel(self.world, home, person, channel)
+        return people.react(self.world, place, person, ts, name, away)
+
+    def fault(self, kind: str, method: str = "*", **fields: Any) -> int:
+        """Arm a fault; its number. Raises ValueError for what `Fault` does not know."""
+        return arm(self.world, self.sockets, {"kind": kind, "method": method, **fields})
+
+    def sends(self, channel: str | None = None) -> list[JsonObject]:
+        """Every accepted operation of the app, oldest first; in one channel by its id or name."""
+        if channel is not None and channel not in self.world.channels:
+            channel = self.channel(channel)
+        return [entry for entry in self.world.truth if channel is None or entry["channel"] == channel]
+
+    async def subscribe(self, request_url: str) -> None:
+        """Set the request URL after the app answered its challenge. Raises Refused."""
+        if self.control.delivery is None:
+            raise Refused("the simulator is not running")
+        if problem := await self.control.delivery.verify(request_url):
+            raise Refused(problem)
+        self.app.request_url, self.app.verified = request_url, True
+
+
+@asynccontextmanager
+async def run_simulator(
+    host: str = "127.0.0.1", port: int = 0, config: Config | None = None
+) -> AsyncIterator[Simulator]:
+    """Serve in this event loop; port 0 picks a free one."""
+    app = create_app(config)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port)
+        await site.start()
+        url = f"http://{host}:{runner.addresses[0][1]}"
+        world = app[WORLD]
+        world.url = world.url or url
+        yield Simulator(url, world, app[CONTROL], app[SOCKETS])
+    finally:
+        await runner.cleanup()
