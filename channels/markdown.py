@@ -18,6 +18,10 @@ from markdown_it.token import Token
 
 NESTING = 32  # blocks nested deeper than this would be dropped by the parser; such a text is shown as it is
 _PLAIN = re.compile(r"[^\W\d_][^\W_]*(?:[ ,.;:?'\"()%/-]{1,2}[^\W_]+)*[.!?:]{0,3}")
+# A line of words that means the same in markdown, in every platform's markup and as it stands.
+_WORDS = re.compile(r"[A-Za-z][A-Za-z0-9,.?!;()-]*(?: [A-Za-z0-9,.?!;()-]+)*")
+_URL = re.compile(r"https?://[^\s<>\"`|\\^{}]+")
+_AFTER_URL = ".,;:!?'*_~"  # punctuation that follows an address rather than ends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,11 @@ def parse(text: str) -> tuple[Block, ...]:
     if any(token.level >= NESTING - 1 for token in tokens):
         return (Paragraph((Span(text.strip("\n")),)),)
     return tuple(_blocks(iter(tokens)))
+
+
+def is_words(text: str) -> bool:
+    """Whether the text is one line of plain words, for which nobody needs a tree."""
+    return _WORDS.fullmatch(text) is not None
 
 
 def whole(text: str) -> str:
@@ -185,7 +194,38 @@ def _joined(spans: Iterable[Span]) -> Spans:
     groups = groupby(spans, key=lambda span: (span.bold, span.italic, span.strike, span.code, span.link))
     runs = (list(group) for _, group in groups)
     joined = (run[0] if len(run) == 1 else replace(run[0], text=text_of(run)) for run in runs)
-    return tuple(span for span in joined if span.text)
+    return tuple(part for span in joined if span.text for part in _addresses(span))
+
+
+def _addresses(span: Span) -> Iterator[Span]:
+    """The span with the bare addresses in it as links to themselves."""
+    if "://" not in span.text or span.link or span.code:
+        yield span
+        return
+    position = 0
+    for found in _URL.finditer(span.text):
+        url = _trimmed(found.group())
+        if url.endswith("://"):
+            continue
+        yield from _if_any(replace(span, text=span.text[position : found.start()]))
+        yield replace(span, text=url, link=url)
+        position = found.start() + len(url)
+    yield from _if_any(replace(span, text=span.text[position:]))
+
+
+def _if_any(span: Span) -> tuple[Span, ...]:
+    return (span,) if span.text else ()
+
+
+def _trimmed(url: str) -> str:
+    """Without closing punctuation; a bracket stays when it closes one in the address."""
+    url = url.rstrip(_AFTER_URL)
+    while url.endswith((")", "]")):
+        opening = "(" if url[-1] == ")" else "["
+        if url.count(opening) >= url.count(url[-1]):
+            break
+        url = url[:-1].rstrip(_AFTER_URL)
+    return url
 
 
 def _spans(tokens: Sequence[Token], outer: Span) -> Iterator[Span]:

@@ -14,8 +14,9 @@ from markdown_it import MarkdownIt
 from channels.markdown import parse
 from channels.split import cut, is_boundary, utf16_length
 from channels.telegram import render
-from channels.telegram.flatten import flatten
-from channels.telegram.render import _messages, _unit
+from channels.packing import pack
+from channels.pieces import flatten
+from channels.telegram.render import DIALECT, LIMITS, _sized, _unit
 from kernel.types import Citation, Reply, Unit
 from simulators.telegram.markup_html import parse_html
 
@@ -243,5 +244,5 @@ def test_no_cut_inside_what_reads_as_one_character() -> None:
 @given(st.from_regex(r"[A-Za-z][A-Za-z0-9,.?!;()-]*(?: [A-Za-z0-9,.?!;()-]+)*", fullmatch=True))
 def test_plain_words_look_the_same_without_a_tree(text: str) -> None:
     [quick] = render(Reply(text), {})
-    whole = [_unit(message) for message in _messages(flatten(parse(text)))]
+    whole = [_unit(message) for message in pack(flatten(parse(text), DIALECT), _sized, LIMITS)]
     assert whole == [quick]
