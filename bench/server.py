@@ -18,12 +18,15 @@ import uvloop
 from channels.table import CHANNELS
 from channels.wire import open_wire
 from gateway import server, upkeep
+from gateway.budget import Budget
+from gateway.courtesy import Courtesy
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.outbound import Sender
 from gateway.runner import Limits, TurnRunner
 from gateway.services import Services, open_client, open_ground
+from gateway.work import Work
 from kernel import log
 from kernel.settings import Settings
 from pipeline.machine import Emit, Tools
@@ -46,9 +49,12 @@ async def intake(settings: Settings) -> None:
     async with open_ground(settings, name="parley-bench") as ground:
         wire = open_wire(settings)
         directory = Directory(ground.database, ground.ring, partial(open_client, wire))
-        hub, sender = Hub(), Sender(ground.database, directory, CHANNELS)
+        hub, budget = Hub(), Budget(ground.redis)
+        sender = Sender(ground.database, directory, CHANNELS, budget)
         tools = Tools(ground.retriever.search, _no_answer, RedisSteps(ground.redis, 60), settings.rag_top_k)
-        runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender, Limits())
+        work = Work(ground.database, directory, CHANNELS, tools, hub, budget, 0)
+        courtesy = Courtesy(ground.database, directory, CHANNELS, ground.limiter)
+        runner = TurnRunner(ground.database, work, hub, sender, courtesy, Limits())
         inbox = Intake(ground.database, directory, CHANNELS, _leave)
         services = Services(ground, wire, directory, hub, inbox, runner, sender)
         async with server.open_app(services) as app, server.listening(app, "127.0.0.1", 0) as url:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from gateway.budget import Budget
 from gateway.directory import Directory
 from gateway.metrics import SENDS
 from kernel import log
@@ -21,6 +22,7 @@ from pipeline.outbox import Disposition, Lane, Outbound
 
 _log = log.get("outbound")
 
+_SHORT = 2.0  # seconds; a longer wait for the budget is written down, so that the unit is not held meanwhile
 _GIVE_UP = 100  # tries; with the back-off below about eight hours
 
 
@@ -74,15 +76,21 @@ class Sender:
     """`wake(lane)` may be called for nothing and never blocks."""
 
     def __init__(
-        self, database: Database, directory: Directory, channels: dict[str, Channel], *, lease: float = 15.0
+        self,
+        database: Database,
+        directory: Directory,
+        channels: dict[str, Channel],
+        budget: Budget,
+        *,
+        lease: float = 15.0,
     ) -> None:
         self._database = database
         self._directory = directory
         self._channels = channels
+        self._budget = budget
         self._lease = lease
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
         self._dirty: set[Lane] = set()
-        self._paused: dict[str, float] = {}
         self._slowed: dict[str, tuple[float, Lane]] = {}
         self._held: dict[str, Outbound] = {}
         self._handed: dict[Lane, tuple[Outbound, float]] = {}
@@ -192,27 +200,28 @@ class Sender:
     async def _send(self, account: Account | None, sent: Outbound) -> SendOutcome:
         if account is None:
             return Refused("disconnected", "the channel account is disconnected")
-        pause = self._paused.get(account.account_id, 0.0) - time.monotonic()
-        if pause > 0:
-            return NotSent("the bot is paused by the platform", retry_after=pause, scope="bot")
-        client = await self._directory.client(account)
-        outcome = await deliver(self._channels[account.kind], client, sent)
+        channel = self._channels[account.kind]
+        while wait := await self._budget.take(account, channel, sent.address):
+            if wait > _SHORT:
+                return NotSent("the budget of this bot, chat or workspace is used up", retry_after=wait)
+            await asyncio.sleep(wait)
+        outcome = await deliver(channel, await self._directory.client(account), sent)
         if isinstance(outcome, NotSent) and outcome.retry_after is not None:
-            self._slow_down(account.account_id, sent.lane, outcome)
+            await self._slow_down(account, sent, outcome)
         return outcome
 
     def _holds(self, account: Account) -> bool:
         """Whether a send of unknown outcome is for a person to decide: not where the platform can be asked."""
         return account.settings.get("unknown_sends") == "hold" and self._channels[account.kind].find is None
 
-    def _slow_down(self, account_id: str, lane: Lane, outcome: NotSent) -> None:
+    async def _slow_down(self, account: Account, sent: Outbound, outcome: NotSent) -> None:
         """One chat being told to wait holds that chat; a second chat in the same breath means the whole bot."""
         assert outcome.retry_after is not None
         now = time.monotonic()
-        until, other = self._slowed.get(account_id, (0.0, lane))
-        if outcome.scope == "bot" or (until > now and other != lane):
-            self._paused[account_id] = max(self._paused.get(account_id, 0.0), now + outcome.retry_after)
-        self._slowed[account_id] = (now + outcome.retry_after, lane)
+        until, other = self._slowed.get(account.account_id, (0.0, sent.lane))
+        self._slowed[account.account_id] = (now + outcome.retry_after, sent.lane)
+        whole_bot = outcome.scope == "bot" or (until > now and other != sent.lane)
+        await self._budget.pause(account, None if whole_bot else sent.address, outcome.retry_after)
 
     async def _move(self, account: Account, sent: Outbound, chat: str) -> None:
         async with self._database.anywhere() as conn:

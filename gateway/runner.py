@@ -6,35 +6,27 @@ import asyncio
 import functools
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from gateway.directory import Directory
+from gateway.courtesy import Courtesy
 from gateway.hub import Hub
 from gateway.metrics import TURN_SECONDS, TURNS
 from gateway.outbound import Sender
+from gateway.work import Held, Work
 from kernel import log
 from kernel.backoff import exponential
 from kernel.batcher import Closed, NaturalBatcher
 from kernel.db import AWAY, Database, row_fault
-from kernel.types import Account, Channel, Json, Reply
-from pipeline import machine, route, turns
+from pipeline import turns
 from pipeline.outbox import Lane
 from pipeline.turns import Busy, Finished, Place, Result, Turn
 
 _log = log.get("runner")
 
+_GATHERED = 5  # times the pause that a burst is waited for at most
 
 _counter = functools.cache(TURNS.labels)
-
-
-@dataclass(slots=True)
-class Held:
-    """A turn that this process holds. Once it settles, the database fences it; before, a lost lease ends the work."""
-
-    turn: Turn
-    task: asyncio.Task[None]
-    settling: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,55 +39,28 @@ class Limits:
     memory: int = 10
 
 
-class Typing:
-    """Shows that we think, unless the answer is there at once; platforms forget the sign after five seconds."""
-
-    def __init__(self, show: Callable[[Account, Json], Awaitable[None]], account: Account, address: Json) -> None:
-        self._show = show
-        self._account = account
-        self._address = address
-        self._task: asyncio.Task[None] | None = None
-
-    def __enter__(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(0.15, self._start)
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-        if self._task:
-            self._task.cancel()
-
-    def _start(self) -> None:
-        self._task = asyncio.create_task(self._repeat())
-
-    async def _repeat(self) -> None:
-        while True:
-            await self._show(self._account, self._address)
-            await asyncio.sleep(4)
-
-
 class TurnRunner:
     """`wake(place)` is all that callers need: it never blocks and may be called for nothing."""
 
     def __init__(
         self,
         database: Database,
-        directory: Directory,
-        channels: dict[str, Channel],
-        tools: machine.Tools,
+        work: Work,
         hub: Hub,
         sender: Sender,
+        courtesy: Courtesy,
         limits: Limits,
     ) -> None:
         self._database = database
-        self._directory = directory
-        self._channels = channels
-        self._tools = tools
+        self._work_of = work
         self._hub = hub
         self._sender = sender
+        self._courtesy = courtesy
         self._limits = limits
         self._lanes: dict[Place, asyncio.Task[None]] = {}
         self._dirty: set[Place] = set()
         self._held: dict[str, Held] = {}
+        self._at_work: dict[Place, Held] = {}
         self._room = asyncio.Semaphore(limits.at_once)
         self._stopping = False
         self._opening: NaturalBatcher[Place, Turn | Busy | None] = NaturalBatcher(
@@ -112,6 +77,8 @@ class TurnRunner:
             return
         if place in self._lanes:
             self._dirty.add(place)
+            if place in self._at_work:
+                self._at_work[place].more.set()
             return
         self._lanes[place] = asyncio.create_task(self._drive(place))
 
@@ -138,10 +105,15 @@ class TurnRunner:
 
     async def _drive(self, place: Place) -> None:
         try:
+            await self._gathered(place)
             while not self._stopping:
                 self._dirty.discard(place)
-                async with self._room:
+                with self._courtesy.when_slow(place, self._room.locked(), len(self._lanes) - len(self._held)):
+                    await self._room.acquire()
+                try:
                     more = await self._one(place)
+                finally:
+                    self._room.release()
                 if not more and place not in self._dirty:
                     return
         except Closed:
@@ -154,27 +126,36 @@ class TurnRunner:
             del self._lanes[place]
             self._dirty.discard(place)
 
+    async def _gathered(self, place: Place) -> None:
+        """People write in bursts: waits until they pause, though not for long."""
+        quiet = await self._work_of.gather_seconds(place)
+        for _ in range(_GATHERED if quiet else 0):
+            self._dirty.discard(place)
+            await asyncio.sleep(quiet)
+            if self._stopping or place not in self._dirty:
+                return
+
     async def _one(self, place: Place) -> bool:
         """Works on one turn. Returns whether to look again at once."""
         turn = await self._opening.submit(place)
         if turn is None or isinstance(turn, Busy):
             return False
-        held = self._held[turn.turn_id] = Held(turn, self._lanes[place])
+        held = self._held[turn.turn_id] = self._at_work[place] = Held(turn, self._lanes[place])
         try:
             return await self._work(held)
         finally:
-            del self._held[turn.turn_id]
+            del self._held[turn.turn_id], self._at_work[place]
 
     async def _work(self, held: Held) -> bool:
         turn = held.turn
         self._hub.tell(turn.place, {"type": "opened", "turn_id": turn.turn_id, "message_ids": list(turn.message_ids)})
         started = time.perf_counter()
         try:
-            result = await self._result(turn, await self._directory.account(turn.account_id))
+            result = await self._work_of.result(held)
         except Exception as error:
             await self._failed(turn, error)
             return False
-        held.settling = True
+        turn, held.settling = held.turn, True
         asked = time.monotonic()
         finished = await self._settle(turn, result)
         _counter(result.status).inc()
@@ -188,55 +169,6 @@ class TurnRunner:
             self._sender.wake(Lane(turn.workspace_id, turn.conversation_id))
         self._hub.tell(turn.place, {"type": "finished", "turn_id": turn.turn_id, "message_id": finished.message_id})
         return finished.more
-
-    async def _result(self, turn: Turn, account: Account | None) -> Result:
-        if account is None:
-            return Result(status="dead", failure="the channel account is disconnected")
-        if turn.exhausted:
-            return self._give_up(turn, account)
-        if route.silent(turn):
-            return await self._silent(turn)
-        with Typing(self._show_typing, account, turn.address):
-            state = machine.State(turn, lambda piece: self._hub.tell(turn.place, {"type": "piece", "text": piece}))
-            steps = route.steps_for(turn, echo=account.settings.get("answer") == "echo")
-            results = await machine.run(state, steps, self._tools)
-        said = self._say(turn, account, results["compose"])
-        return replace(said, metrics=route.metrics(turn, results), snapshot=route.snapshot(turn, results))
-
-    def _give_up(self, turn: Turn, account: Account) -> Result:
-        """The end of a turn that nothing helped: without one its conversation would stand still for good."""
-        try:
-            return self._say(turn, account, {"text": route.FAILED}, status="dead", failure="every attempt failed")
-        except Exception as error:
-            _log.exception("runner.gave_up_silently", turn=turn.turn_id)
-            return Result(status="dead", failure=f"every attempt failed, and so did the apology: {error!r}")
-
-    def _say(self, turn: Turn, account: Account, composed: Json, *, status: str = "done", failure: str = "") -> Result:
-        reply: Reply = route.reply_of(composed)
-        units = self._channels[account.kind].render(reply, turn.address)
-        return Result(
-            status=status,
-            failure=failure,
-            answer={
-                "text": reply.markdown,
-                "citations": composed.get("citations", []),
-                "retrieval": composed.get("retrieval", {}),
-            },
-            units=units,
-            end_session=route.ends_session(turn),
-        )
-
-    async def _silent(self, turn: Turn) -> Result:
-        update = turn.updates[0]
-        if update.kind == "migrated":
-            async with self._database.anywhere() as conn:
-                await turns.rekey(conn, turn.account_id, str(update.address["chat_id"]), update.detail)
-        edits = [{"message_ref": update.message_ref, "text": update.text}] if update.kind == "edit" else []
-        return Result(edits=edits, blocked=update.kind == "blocked")
-
-    async def _show_typing(self, account: Account, address: Json) -> None:
-        client = await self._directory.client(account)
-        await self._channels[account.kind].typing(client, address)
 
     async def _failed(self, turn: Turn, error: Exception) -> None:
         """A step failed: the turn rests a moment and is tried again from its last recorded step."""

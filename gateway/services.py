@@ -13,12 +13,15 @@ from arq.connections import ArqRedis
 
 from channels.table import CHANNELS
 from channels.wire import Wire, open_wire
+from gateway.budget import Budget
+from gateway.courtesy import Courtesy
 from gateway.directory import Directory
 from gateway.hub import Hub
 from gateway.intake import Intake
 from gateway.outbound import Sender
 from gateway.runner import Limits, TurnRunner
 from gateway.sweep import sweep
+from gateway.work import Work
 from kernel import log
 from kernel.db import Database
 from kernel.errors import ConfigError
@@ -111,8 +114,11 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
     directory = Directory(ground.database, ground.ring, partial(open_client, wire))
     hub = Hub()
     limits = limits or Limits(lease=settings.turn_lease_seconds, memory=settings.rag_memory_messages)
-    sender = Sender(ground.database, directory, CHANNELS, lease=limits.lease)
-    runner = TurnRunner(ground.database, directory, CHANNELS, tools, hub, sender, limits)
+    budget = Budget(ground.redis)
+    courtesy = Courtesy(ground.database, directory, CHANNELS, ground.limiter)
+    sender = Sender(ground.database, directory, CHANNELS, budget, lease=limits.lease)
+    work = Work(ground.database, directory, CHANNELS, tools, hub, budget, limits.memory)
+    runner = TurnRunner(ground.database, work, hub, sender, courtesy, limits)
     intake = Intake(ground.database, directory, CHANNELS, runner.wake)
     sweeping = asyncio.create_task(sweep(runner, sender, ground.database))
     try:
@@ -122,6 +128,8 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
         await intake.close()
         await runner.stop(_TURN_PATIENCE)
         await sender.stop(_SEND_PATIENCE)
+        await courtesy.close()
+        await budget.close()
         await asyncio.gather(sweeping, return_exceptions=True)
         await directory.close()
         await wire.close()

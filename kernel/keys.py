@@ -10,3 +10,8 @@ def turn_steps(turn_id: str) -> str:
 
 def limit(scope: str, subject: str) -> str:
     return f"rl:{scope}:{subject}"
+
+
+def pace(scope: str, subject: str) -> str:
+    """When the next message of a bot, in a chat or of a workspace is due; or until when a platform wants a pause."""
+    return f"pace:{scope}:{subject}"

@@ -111,6 +111,16 @@ BEGIN ATOMIC
         WHERE a.account_id = account AND c.conversation_key = key);
 END;
 
+-- Where the oldest waiting message of a conversation is answered.
+CREATE FUNCTION waiting_address(account text, key text) RETURNS jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+BEGIN ATOMIC
+    SELECT u.message -> 'address' FROM channel_accounts a
+    JOIN inbound_updates u ON u.workspace_id = a.workspace_id AND u.account_id = a.account_id
+    WHERE a.account_id = account AND u.conversation_key = key AND u.status = 'pending' AND u.kind IN ('text', 'command')
+    ORDER BY u.seq LIMIT 1;
+END;
+
 -- What was said before. In private a person's other channels count as well: who asks in one and goes on in another is
 -- still the same person. There the session has to be open and not older than a day.
 CREATE FUNCTION turn_history(turn turns, conv conversations, memory integer) RETURNS jsonb

@@ -225,6 +225,14 @@ async def note_preview(conn: Connection, turn: Turn, receipt: Json) -> bool:
     return held
 
 
+async def waiting_address(conn: Connection, place: Place) -> Json | None:
+    """Where the oldest message that waits in a conversation would be answered; None when none waits."""
+    address: Json | None = await conn.fetchval(
+        "SELECT waiting_address($1, $2)", place.account_id, place.conversation_key
+    )
+    return address
+
+
 async def has_joined(conn: Connection, place: Place) -> bool:
     """Whether the bot takes part in this conversation already."""
     joined: bool = await conn.fetchval("SELECT has_joined($1, $2)", place.account_id, place.conversation_key)
