@@ -7,15 +7,17 @@ import asyncio
 import json
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 
 from aiohttp import web
 
+from simulators.slack import oauth, responses, transfers
 from simulators.slack.calls import Call
-from simulators.slack.errors import SlackError, ratelimited
-from simulators.slack.faults import CALM, Fault, Plan
+from simulators.slack.errors import Refused, SlackError, ratelimited
+from simulators.slack.faults import CALM, Fault
 from simulators.slack.methods import METHODS, STREAMING
-from simulators.slack.params import Params, read_params
+from simulators.slack.params import Params, json_object, read_params
 from simulators.slack.scopes import NEEDS, missing
 from simulators.slack.sockets import Sockets
 from simulators.slack.state import World
@@ -32,41 +34,47 @@ class Api:
         self._sockets = sockets
         self._closing = closing
 
+    def add_routes(self, app: web.Application) -> None:
+        app.router.add_route("*", "/api/{method}", self.call)
+        app.router.add_post("/respond/{key}", self.respond_to)
+        app.router.add_post("/upload/v1/{secret}", self.upload)
+        app.router.add_get("/files-pri/{team}-{file}/{name}", self.download)
+        app.router.add_get("/files-pri/{team}-{file}/download/{name}", self.download)
+        app.router.add_get("/signin", self.sign_in)
+        app.router.add_get("/oauth/v2/authorize", self.authorize)
+
     async def call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
-        if self._world.faults.outage:
-            reset(request)
-            return web.Response()
         try:
             params = await read_params(request)
         except SlackError as error:
             return respond(error)
         token = token_of(request, params)
         install = self._world.installations.get(token)
-        team = install.team if install else ""
         place = params.text("channel") or params.text("channel_id")
-        plan = self._world.faults.for_call(method, team, place)
-        if plan is CALM:
-            return self._answer(method, token, params)
-        return await self._troubled(request, method, token, params, plan)
 
-    def _answer(self, method: str, token: str, params: Params) -> web.Response:
+        def run() -> web.Response:
+            return self._answer(method, request, token, params)
+
+        return await self._through(request, method, install.team if install else "", place, run)
+
+    def _answer(self, method: str, request: web.Request, token: str, params: Params) -> web.Response:
         """Execute one method."""
         try:
-            result = self._result(method, token, params)
+            result = self._result(method, request, token, params)
         except SlackError as error:
             self._world.count(method, error.error)
             return respond(error)
         self._world.count(method, "ok")
         return respond({"ok": True} | result)
 
-    def _result(self, method: str, token: str, params: Params) -> JsonObject:
+    def _result(self, method: str, request: web.Request, token: str, params: Params) -> JsonObject:
         if method == "api.test":
             return {"args": params.values}
         if method == "apps.connections.open":
             return {"url": self._sockets.open(token)}
         if method == "oauth.v2.access":
-            raise SlackError("unknown_method", req_method=method)
+            return oauth.access(self._world, params, request.headers.get("Authorization", ""))
         found = METHODS.get(method)
         if found is None or (method in STREAMING and not self._world.streaming):
             raise SlackError("unknown_method", req_method=method)
@@ -90,19 +98,70 @@ class Api:
                 raise ratelimited(wait)
         return install
 
-    async def _troubled(
-        self, request: web.Request, method: str, token: str, params: Params, plan: Plan
+    async def respond_to(self, request: web.Request) -> web.StreamResponse:
+        """A response URL; faults know it as response_url."""
+        try:
+            body = json_object(await request.read())
+        except SlackError as error:
+            return respond(error)
+
+        def run() -> web.Response:
+            try:
+                responses.use(self._world, request.match_info["key"], body)
+            except SlackError as error:
+                self._world.count("response_url", error.error)
+                return respond(error)
+            self._world.count("response_url", "ok")
+            return web.Response(text="ok")
+
+        target = self._world.response_urls.get(request.match_info["key"])
+        place = (target.team, target.channel) if target else ("", "")
+        return await self._through(request, "response_url", *place, run)
+
+    async def upload(self, request: web.Request) -> web.StreamResponse:
+        """An upload URL; faults know it as upload."""
+        params = await read_params(request) if request.content_type == "multipart/form-data" else None
+        data = params.files[0].data if params and params.files else await request.read()
+        secret = request.match_info["secret"]
+        return await self._through(request, "upload", "", "", lambda: transfers.receive(self._world, secret, data))
+
+    async def download(self, request: web.Request) -> web.StreamResponse:
+        """url_private; faults know it as download."""
+        token = token_of(request, Params({}))
+        number, team = request.match_info["file"], request.match_info["team"]
+        return await self._through(
+            request, "download", team, "", lambda: transfers.download(self._world, token, number)
+        )
+
+    async def sign_in(self, request: web.Request) -> web.StreamResponse:
+        return transfers.sign_in()
+
+    async def authorize(self, request: web.Request) -> web.StreamResponse:
+        try:
+            return oauth.authorize(self._world, Params(dict(request.query)))
+        except Refused as error:
+            return web.Response(status=400, text=str(error))
+
+    async def _through(
+        self, request: web.Request, method: str, team: str, channel: str, run: Callable[[], web.Response]
     ) -> web.StreamResponse:
+        """Run it, as the faults in force allow."""
+        if self._world.faults.outage:
+            reset(request)
+            return web.Response()
+        plan = self._world.faults.for_call(method, team, channel)
+        if plan is CALM:
+            return run()
         if plan.delay:
             await asyncio.sleep(plan.delay)
         fault = plan.fault
         if fault is None:
-            return self._answer(method, token, params)
+            return run()
         if fault.kind == "status":
             self._world.count(method, str(fault.code))
             return respond(_told(fault))
         if fault.kind in ("drop_after", "hang_after"):
-            self._answer(method, token, params)
+            run()
         else:
             self._world.count(method, fault.kind)
         if fault.kind in ("hang", "hang_after"):

@@ -54,7 +54,7 @@ def with_ids(blocks: list[JsonObject], rng: random.Random) -> list[JsonObject]:
 
 
 def _with_actions(block: JsonObject, rng: random.Random) -> JsonObject:
-    if block.get("type") == "actions":
+    if block.get("type") in ("actions", "context_actions"):
         block["elements"] = [
             {**element, "action_id": element.get("action_id") or make_hex(rng, 5)} for element in block["elements"]
         ]

@@ -103,7 +103,7 @@ def _content(call: Call) -> tuple[JsonObject, JsonObject | None, list[str]]:
     blocks, metadata = call.blocks_and_metadata()
     text = _markdown_or_text(call, blocks)
     attachments = call.params.parsed("attachments", "invalid_attachments")
-    if not (text or blocks or attachments):
+    if not (text.strip() or blocks or attachments):
         raise SlackError("no_text")
     content: JsonObject = {"text": text[:TEXT_LIMIT]}
     if call.params.has("markdown_text"):

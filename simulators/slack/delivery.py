@@ -93,8 +93,8 @@ class Delivery:
         else:
             world.delivered += 1
         world.hub.publish("delivery", name=dispatch.name, error=answer.error, pending=len(world.pending))
-        if dispatch.answered and not dispatch.answered.done():
-            dispatch.answered.set_result(_told(answer))
+        if dispatch.answered:
+            dispatch.answered(_told(answer))
 
     async def _attempt(self, dispatch: Dispatch, reason: str) -> Answer:
         fault = self._world.faults.for_event(ATTEMPT_KINDS, dispatch.name, dispatch.team, dispatch.channel)

@@ -2,6 +2,7 @@
 
 from simulators.slack.calls import Call
 from simulators.slack.errors import SlackError
+from simulators.slack.founding import uninstall
 from simulators.slack.state import World
 from simulators.slack.values import JsonObject, User
 
@@ -18,6 +19,14 @@ def auth_test(call: Call) -> JsonObject:
         "app_id": call.world.app.id,
         "is_enterprise_install": False,
     }
+
+
+def auth_revoke(call: Call) -> JsonObject:
+    """The token dies, and with it the installation."""
+    if call.params.flag("test"):
+        return {"revoked": False}
+    uninstall(call.world, call.install.team)
+    return {"revoked": True}
 
 
 def users_info(call: Call) -> JsonObject:

@@ -17,10 +17,18 @@ def put(world: World, channel: Channel, message: JsonObject, metadata: JsonObjec
     seen = Seen(message, metadata=metadata)
     channel.messages[message["ts"]] = seen
     count_thread(channel, message.get("thread_ts"))
+    quiet(channel, message)
     announce(world, channel, with_metadata(seen))
     if not message.get("bot_id"):
         mention(world, channel, message, "")
     return seen
+
+
+def quiet(channel: Channel, message: JsonObject) -> None:
+    """A message of the bot in a thread takes the thread's assistant status away."""
+    thread = channel.threads.get(str(message.get("thread_ts") or message["ts"]))
+    if thread and message.get("bot_id"):
+        thread["status"], thread["loading_messages"] = "", []
 
 
 def change(world: World, channel: Channel, seen: Seen, message: JsonObject, quiet: bool = False) -> None:

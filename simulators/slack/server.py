@@ -4,26 +4,30 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 from aiohttp import web
 
-from simulators.slack import people
+from simulators.slack import assistant, interactions, people, snapshot
 from simulators.slack.api import Api
 from simulators.slack.control import Control
 from simulators.slack.delivery import Delivery
 from simulators.slack.errors import Refused
 from simulators.slack.founding import found_world, point, settle
+from simulators.slack.gestures import Gestures
 from simulators.slack.outages import arm
 from simulators.slack.sockets import Sockets
 from simulators.slack.state import Config, World
 from simulators.slack.values import App, Installation, JsonObject, Team
+from simulators.slack.views import open_view
 
 WORLD = web.AppKey("slack_world", World)
 SOCKETS = web.AppKey("slack_sockets", Sockets)
 CONTROL = web.AppKey("slack_control", Control)
 BODY_LIMIT = 64 * 1024 * 1024
+SAVE_SECONDS = 1.0
 
 Next = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -32,7 +36,8 @@ def create_app(config: Config | None = None) -> web.Application:
     """The whole simulator. Routes: /api/…, /link/, /sim/…; may be mounted under a prefix as a sub-application."""
     config = config or Config()
     world = found_world(config)
-    settle(world)
+    if not (config.state_file and snapshot.load(world, Path(config.state_file))):
+        settle(world)
     point(world, config)
     app = web.Application(client_max_size=BODY_LIMIT)
     closing = asyncio.Event()
@@ -40,9 +45,10 @@ def create_app(config: Config | None = None) -> web.Application:
     api = Api(world, sockets, closing)
     control = Control(world, sockets, closing)
     app[WORLD], app[SOCKETS], app[CONTROL] = world, sockets, control
-    app.router.add_route("*", "/api/{method}", api.call)
+    api.add_routes(app)
     app.router.add_get("/link/", sockets.connect)
     control.add_routes(app)
+    Gestures(world, control).add_routes(app)
     root = next(iter(app.router.resources()))
 
     @web.middleware
@@ -55,7 +61,8 @@ def create_app(config: Config | None = None) -> web.Application:
     app.middlewares.append(learn_url)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=100, keepalive_timeout=60)) as session:
+        connector = aiohttp.TCPConnector(limit=100, keepalive_timeout=60)
+        async with aiohttp.ClientSession(connector=connector) as session, _saving(world):
             delivery = Delivery(world, sockets, session)
             control.delivery = delivery
             await delivery.start()
@@ -69,6 +76,31 @@ def create_app(config: Config | None = None) -> web.Application:
     app.on_shutdown.append(hang_up)
     app.cleanup_ctx.append(running)
     return app
+
+
+@asynccontextmanager
+async def _saving(world: World) -> AsyncIterator[None]:
+    """With a state file: write it whenever something changed, at most once a second, and at the end."""
+    if not world.config.state_file:
+        yield
+        return
+    path = Path(world.config.state_file)
+
+    async def keep() -> None:
+        saved = -1
+        while True:
+            if world.changes != saved:
+                saved = world.changes
+                await asyncio.to_thread(snapshot.write, path, snapshot.dump(world))
+            await asyncio.sleep(SAVE_SECONDS)
+
+    task = asyncio.create_task(keep())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        snapshot.write(path, snapshot.dump(world))
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +157,41 @@ class Simulator:
         person = people.find_user(self.world, home, user)
         place = people.find_channel(self.world, home, person, channel)
         return people.react(self.world, place, person, ts, name, away)
+
+    def press(
+        self, user: str, channel: str | None, ts: str, action_id: str, value: str | None = None, block_id: str = ""
+    ) -> str:
+        """A person presses a button of a message; the number under which `outcome` tells what came of it."""
+        home = self.team()
+        person = people.find_user(self.world, home, user)
+        place = people.find_channel(self.world, home, person, channel)
+        action = {"action_id": action_id, "value": value, "block_id": block_id}
+        return interactions.press(self.world, people.home_of(self.world, home), place, person, ts, action)
+
+    def command(self, user: str, name: str, text: str = "", channel: str | None = None) -> str:
+        """A person runs a slash command; its number."""
+        home = self.team()
+        person = people.find_user(self.world, home, user)
+        place = people.find_channel(self.world, home, person, channel)
+        return interactions.command(self.world, people.home_of(self.world, home), place, person, name, text)
+
+    def submit(self, user: str, values: JsonObject, view: str = "") -> str:
+        """A person fills in and submits a modal, the topmost unless named; its number."""
+        home = self.team()
+        person = people.find_user(self.world, home, user)
+        shown = open_view(self.world, person, view)
+        return interactions.submit(self.world, people.home_of(self.world, home), person, shown, values)
+
+    def open_thread(self, user: str, context: str | None = None) -> JsonObject:
+        """A person opens the assistant: team, channel, ts."""
+        home = self.team()
+        person = people.find_user(self.world, home, user)
+        around = people.find_channel(self.world, home, person, context) if context else None
+        return assistant.open_thread(self.world, people.home_of(self.world, home), person, around)
+
+    def outcome(self, number: str) -> JsonObject:
+        """What came of an interaction: done, ok, error and, when done, what the app answered."""
+        return self.world.interactions[number]
 
     def fault(self, kind: str, method: str = "*", **fields: Any) -> int:
         """Arm a fault; its number. Raises ValueError for what `Fault` does not know."""

@@ -1,6 +1,6 @@
 """What the simulated Slack is made of: teams, people, channels, messages, files, views, the app."""
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -159,7 +159,7 @@ class Grant:
 @dataclass(eq=False, slots=True)
 class Dispatch:
     """Something on its way to the app. kind: events_api, interactive or slash_commands. name: the event's type or the
-    interaction's. attempts: how many were made. `answered`: for interactions, resolved with {ok, status, body, error}.
+    interaction's. attempts: how many were made. `answered`: for interactions, told {ok, error, status, text, payload}.
     """
 
     serial: int
@@ -170,4 +170,4 @@ class Dispatch:
     payload: JsonObject
     created: float
     attempts: int = 0
-    answered: "asyncio.Future[JsonObject] | None" = None
+    answered: Callable[[JsonObject], None] | None = None
