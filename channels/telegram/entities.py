@@ -5,7 +5,6 @@ Source: https://core.telegram.org/bots/api#messageentity. Offsets and lengths co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from kernel.types import Json
@@ -29,15 +28,15 @@ def address_of(message: Json, text: str, profile: Json) -> Addressed:
 
     Raises ValueError when the entities are not Telegram's shape.
     """
-    found = message.get("entities" if "text" in message else "caption_entities")
     replied = _is_reply_to(message.get("reply_to_message"), profile)
-    if found is None:
+    found = _telling(message.get("entities" if "text" in message else "caption_entities"))
+    if not found:
         return Addressed(replied, text.strip())
 
     username = str(profile.get("username") or "").lower()
     mentions: list[tuple[int, int]] = []
     wide = text if text.isascii() else text.encode("utf-16-le", "surrogatepass")
-    for kind, start, end, entity in _entities(found):
+    for kind, start, end, entity in found:
         if kind == "bot_command" and start == 0:
             name, _, target = _slice(wide, 1, end).partition("@")
             if name and _slice(wide, 0, 1) == "/":
@@ -51,16 +50,24 @@ def address_of(message: Json, text: str, profile: Json) -> Addressed:
     return Addressed(replied or bool(mentions), _without(wide, mentions))
 
 
-def _entities(found: Any) -> Iterator[tuple[Any, int, int, Json]]:
-    if not isinstance(found, list):
+def _telling(found: Any) -> list[tuple[str, int, int, Json]]:
+    """Kind, start, end and entity of those that may speak to us; formatting and links do not."""
+    telling: list[tuple[str, int, int, Json]] = []
+    if found is None:
+        return telling
+    if type(found) is not list:
         raise ValueError("entities must be a list")
     for entity in found:
-        if not isinstance(entity, dict):
+        if type(entity) is not dict:
             raise ValueError("an entity must be an object")
+        kind = entity.get("type")
+        if kind not in ("mention", "bot_command", "text_mention"):
+            continue
         start, length = entity.get("offset"), entity.get("length")
         if type(start) is not int or type(length) is not int or start < 0 or length < 0:
             raise ValueError("an entity needs an offset and a length")
-        yield entity.get("type"), start, start + length, entity
+        telling.append((kind, start, start + length, entity))
+    return telling
 
 
 def _is_reply_to(replied: Any, profile: Json) -> bool:
