@@ -36,7 +36,7 @@ async def open_app(services: Services, routes: Sequence[Route] = ROUTES) -> Asyn
     check_table(routes)
     ground = services.ground
     auth = Auth(ground.database, ground.ring, ground.limiter)
-    streams = Streams(ground.database, services.hub, auth)
+    streams = Streams(ground.database, services.hub)
     face = Face(services, auth, streams, Load(ground.settings.max_concurrent_requests), Load(_UPLOADS))
     tasks = [
         asyncio.create_task(streams.run()),

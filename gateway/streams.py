@@ -7,13 +7,12 @@ the others. So an idle stream costs its connection, a queue and a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
 import asyncpg
 
-from gateway.auth import Auth, Caller
 from gateway.hub import Hub
 from kernel import log
 from kernel.batcher import NaturalBatcher
@@ -31,18 +30,21 @@ _MOST = 10_000
 _TOGETHER = 2_000
 _AT_ONCE = 100
 
-News = Literal["news", "beat", "end"]
+News = Literal["news", "live", "beat", "end"]
+InForce = Callable[[], Awaitable[bool]]
 
 
 class Reader:
-    """One open stream: what it has seen, and the queue that wakes it."""
+    """One open stream: what it has seen, and the queue that wakes it. `live` gathers what the hub told of a turn."""
 
-    __slots__ = ("caller", "queue", "reading", "woken")
+    __slots__ = ("caller", "in_force", "live", "queue", "reading", "woken")
 
-    def __init__(self, caller: Caller, reading: Reading, queue: asyncio.Queue[Json]) -> None:
+    def __init__(self, caller: Hashable, in_force: InForce, reading: Reading, queue: asyncio.Queue[Json]) -> None:
         self.caller = caller
+        self.in_force = in_force
         self.reading = reading
         self.queue = queue
+        self.live: list[Json] | None = None
         self.woken = False
 
     def wake(self, why: str = "news") -> None:
@@ -53,18 +55,24 @@ class Reader:
             self.queue.put_nowait({"type": why})
 
     async def wait(self, seconds: float) -> News:
-        """Until there may be something new, until the stream has to end, or for `seconds`."""
+        """Until there may be something new, until the stream has to end, or for `seconds`. "live": nothing but pieces
+        of an answer, which are told only to a reader that has set `live` to a list."""
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    kinds = {(await self.queue.get())["type"]}
+                    told = [await self.queue.get()]
                     while not self.queue.empty():
-                        kinds.add(self.queue.get_nowait()["type"])
+                        told.append(self.queue.get_nowait())
+                    kinds = {event["type"] for event in told}
+                    if self.live is not None:
+                        self.live += told
                     if "end" in kinds:
                         return "end"
                     if kinds & {"news", "opened", "finished"}:
                         self.woken = False
                         return "news"
+                    if self.live is not None:
+                        return "live"
         except TimeoutError:
             return "beat"
 
@@ -72,21 +80,21 @@ class Reader:
 class Streams:
     """The open streams of this process. `run` has to be running while there are any."""
 
-    def __init__(self, database: Database, hub: Hub, auth: Auth) -> None:
+    def __init__(self, database: Database, hub: Hub) -> None:
         self._database = database
         self._hub = hub
-        self._auth = auth
         self._open: set[Reader] = set()
         self._closing = False
         self._reads: NaturalBatcher[Reading, list[Json]] = NaturalBatcher(self._read, splits=row_fault, limit=500)
 
     @contextmanager
-    def reader(self, caller: Caller, place: Place, reading: Reading) -> Iterator[Reader]:
-        """Raises Unavailable when there are too many streams or the gateway is stopping."""
+    def reader(self, caller: Hashable, in_force: InForce, place: Place, reading: Reading) -> Iterator[Reader]:
+        """`in_force` tells, again and again, whether the caller may still read. Raises Unavailable when there are too
+        many streams or the gateway is stopping."""
         if self._closing or len(self._open) >= _MOST:
             raise Unavailable("no more streams at the moment", retry_after=5.0, code="overloaded")
         with self._hub.listen(place) as queue:
-            reader = Reader(caller, reading, queue)
+            reader = Reader(caller, in_force, reading, queue)
             self._open.add(reader)
             try:
                 yield reader
@@ -115,8 +123,8 @@ class Streams:
                 fresh = await conversations.with_news(conn, [reader.reading for reader in some])
             for n in fresh:
                 some[n].wake()
-        for caller in {reader.caller for reader in readers}:
-            if not await self._auth.in_force(caller):
+        for caller, in_force in {reader.caller: reader.in_force for reader in readers}.items():
+            if not await in_force():
                 self._end(reader for reader in readers if reader.caller == caller)
 
     def close(self) -> None:

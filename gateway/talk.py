@@ -49,8 +49,7 @@ class Said:
 
     @property
     def message_id(self) -> str:
-        """The id that the turn gives to the user's message."""
-        return "msg" + self.update_id[3:]
+        return message_id_of(self.update_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +65,35 @@ class Piece:
 Step = Opened | Piece | Progress
 
 
+def message_id_of(update_id: str) -> str:
+    """The id that a turn gives to the user's message of an update."""
+    return "msg" + update_id[3:]
+
+
 @asynccontextmanager
 async def say(call: Call, utterance: Utterance) -> AsyncIterator[Said]:
     """Commits what was said. Raises NotFound for an unknown conversation, Conflict for one of another channel."""
     spot = await _spot(call, utterance)
-    external_id = call.origin or new_id("call")
-    message = _message(utterance, spot.place, external_id)
+    message = message_of(
+        Sender(utterance.user_id, name=utterance.user_id),
+        utterance.text,
+        spot.place,
+        {"user_id": utterance.user_id},
+        external_id=call.origin or new_id("call"),
+        detail=utterance.detail,
+    )
     with call.services.hub.listen(spot.place) as news:
-        arrival = Arrival(spot.place.account_id, orjson.dumps({"text": utterance.text}), message)
-        accepted = await call.services.intake.accept(arrival)
-        update_id = accepted.update_id or await _earlier(call, arrival)
-        yield Said(spot.conversation_id, update_id, news, accepted.update_id is None)
+        update_id, repeated = await accept(call, spot.place, message)
+        yield Said(spot.conversation_id, update_id, news, repeated)
+
+
+async def accept(call: Call, place: Place, message: InboundMessage) -> tuple[str, bool]:
+    """Commits an update. Returns its id, also when it was accepted before, and whether it was. Raises Conflict."""
+    arrival = Arrival(place.account_id, orjson.dumps({"text": message.text}), message)
+    accepted = await call.services.intake.accept(arrival)
+    if accepted.update_id is not None:
+        return accepted.update_id, False
+    return await _earlier(call, arrival), True
 
 
 async def _spot(call: Call, utterance: Utterance) -> Spot:
@@ -100,18 +117,21 @@ async def _earlier(call: Call, arrival: Arrival) -> str:
     return update_id
 
 
-def _message(utterance: Utterance, place: Place, external_id: str) -> InboundMessage:
-    command = utterance.text[1:] if utterance.text.startswith("/") else ""
+def message_of(
+    sender: Sender, text: str, place: Place, address: Json, *, external_id: str, detail: str = ""
+) -> InboundMessage:
+    """Words that came over HTTP, as the turn takes them."""
+    command = text[1:] if text.startswith("/") else ""
     known = command in _COMMANDS
     return InboundMessage(
         external_id=external_id,
         conversation_key=place.conversation_key,
         kind="command" if known else "text",
-        sender=Sender(utterance.user_id, name=utterance.user_id),
-        text="" if known else utterance.text,
-        address={"user_id": utterance.user_id},
+        sender=sender,
+        text="" if known else text,
+        address=address,
         command=command if known else "",
-        detail=utterance.detail,
+        detail=detail,
         sent_at=time.time(),
     )
 

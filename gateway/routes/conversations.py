@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from typing import Any, Literal
 
 from aiohttp import web
@@ -99,7 +100,9 @@ async def stream(call: Call) -> web.StreamResponse:
         last = conversations.seq_of(call.request.headers.get("Last-Event-ID", ""))
         seen = await conversations.last_seq(conn, conversation_id) if last is None else last
     assert call.caller
-    with call.face.streams.reader(call.caller, spot.place, Reading(call.workspace_id, conversation_id, seen)) as reader:
+    reading = Reading(call.workspace_id, conversation_id, seen)
+    in_force = partial(call.face.auth.in_force, call.caller)
+    with call.face.streams.reader(call.caller, in_force, spot.place, reading) as reader:
         try:
             opened = await open_stream(call)
         except Gone:
