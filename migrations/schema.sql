@@ -151,6 +151,20 @@ CREATE TABLE idempotency_keys (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
+CREATE TABLE pairings (
+    workspace_id text NOT NULL,
+    pairing_id text NOT NULL,
+    account_id text NOT NULL,
+    external_id text NOT NULL,
+    conversation_id text NOT NULL,
+    name text DEFAULT ''::text NOT NULL,
+    username text DEFAULT ''::text NOT NULL,
+    code text NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    paired_at timestamp with time zone
+);
+
 CREATE TABLE collections (
     workspace_id text NOT NULL,
     collection_id text NOT NULL,
@@ -160,7 +174,9 @@ CREATE TABLE collections (
     chunk_count bigint DEFAULT 0 NOT NULL,
     term_count bigint DEFAULT 0 NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT collections_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$'::text))
+    visibility text DEFAULT 'public'::text NOT NULL,
+    CONSTRAINT collections_name_check CHECK ((name ~ '^[A-Za-z0-9][A-Za-z0-9 ._-]{0,62}$'::text)),
+    CONSTRAINT collections_visibility_check CHECK ((visibility = ANY (ARRAY['public'::text, 'private'::text])))
 );
 
 CREATE TABLE lexicon (
@@ -170,6 +186,16 @@ CREATE TABLE lexicon (
     df integer NOT NULL
 )
 WITH (fillfactor='70');
+
+CREATE TABLE identities (
+    workspace_id text NOT NULL,
+    identity_id text NOT NULL,
+    account_id text NOT NULL,
+    external_id text NOT NULL,
+    user_id text NOT NULL,
+    username text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
 
 CREATE TABLE webhook_deliveries (
     workspace_id text NOT NULL,
@@ -225,6 +251,24 @@ CREATE TABLE workspaces (
     CONSTRAINT workspaces_slug_check CHECK ((slug ~ '^[a-z0-9][a-z0-9_-]{0,62}$'::text))
 );
 
+CREATE TABLE messages (
+    workspace_id text NOT NULL,
+    message_id text NOT NULL,
+    conversation_id text NOT NULL,
+    session_id text DEFAULT ''::text NOT NULL,
+    turn_id text DEFAULT ''::text NOT NULL,
+    user_id text,
+    seq bigint NOT NULL,
+    role text NOT NULL,
+    text text NOT NULL,
+    message_ref text DEFAULT ''::text NOT NULL,
+    citations jsonb DEFAULT '[]'::jsonb NOT NULL,
+    retrieval jsonb DEFAULT '{}'::jsonb NOT NULL,
+    edited_at timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text])))
+);
+
 CREATE TABLE chunks (
     workspace_id text NOT NULL,
     chunk_id text NOT NULL,
@@ -253,24 +297,6 @@ CREATE TABLE chunk_vectors (
 WITH (toast_tuple_target='8160');
 ALTER TABLE ONLY chunk_vectors ALTER COLUMN embedding SET STORAGE MAIN;
 ALTER TABLE ONLY chunk_vectors ALTER COLUMN impacts SET STORAGE MAIN;
-
-CREATE TABLE messages (
-    workspace_id text NOT NULL,
-    message_id text NOT NULL,
-    conversation_id text NOT NULL,
-    session_id text DEFAULT ''::text NOT NULL,
-    turn_id text DEFAULT ''::text NOT NULL,
-    user_id text,
-    seq bigint NOT NULL,
-    role text NOT NULL,
-    text text NOT NULL,
-    message_ref text DEFAULT ''::text NOT NULL,
-    citations jsonb DEFAULT '[]'::jsonb NOT NULL,
-    retrieval jsonb DEFAULT '{}'::jsonb NOT NULL,
-    edited_at timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT messages_role_check CHECK ((role = ANY (ARRAY['user'::text, 'assistant'::text, 'system'::text])))
-);
 
 CREATE TABLE sessions (
     workspace_id text NOT NULL,
@@ -307,14 +333,29 @@ CREATE TABLE events (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE TABLE identities (
+CREATE TABLE feedback (
     workspace_id text NOT NULL,
-    identity_id text NOT NULL,
-    account_id text NOT NULL,
-    external_id text NOT NULL,
+    feedback_id text NOT NULL,
+    message_id text NOT NULL,
     user_id text NOT NULL,
-    username text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
+    rating text NOT NULL,
+    comment text DEFAULT ''::text NOT NULL,
+    source text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT feedback_rating_check CHECK ((rating = ANY (ARRAY['up'::text, 'down'::text]))),
+    CONSTRAINT feedback_source_check CHECK ((source = ANY (ARRAY['button'::text, 'reaction'::text, 'api'::text])))
+);
+
+CREATE TABLE identity_links (
+    workspace_id text NOT NULL,
+    link_id text NOT NULL,
+    identity_id text NOT NULL,
+    from_user text NOT NULL,
+    into_user text NOT NULL,
+    origin text NOT NULL,
+    linked_at timestamp with time zone DEFAULT now() NOT NULL,
+    unlinked_at timestamp with time zone
 );
 
 ALTER TABLE inbound_updates ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
@@ -339,6 +380,23 @@ CREATE TABLE ingest_items (
     metadata jsonb NOT NULL,
     tries integer DEFAULT 0 NOT NULL,
     CONSTRAINT ingest_items_format_check CHECK ((format = ANY (ARRAY['text'::text, 'markdown'::text, 'html'::text])))
+);
+
+CREATE TABLE link_codes (
+    workspace_id text NOT NULL,
+    user_id text NOT NULL,
+    code_hash bytea NOT NULL,
+    expires_at timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE link_offers (
+    workspace_id text NOT NULL,
+    identity_id text NOT NULL,
+    into_user text NOT NULL,
+    code_hash bytea NOT NULL,
+    shown text[] NOT NULL,
+    expires_at timestamp with time zone NOT NULL
 );
 
 ALTER TABLE messages ALTER COLUMN seq ADD GENERATED ALWAYS AS IDENTITY (
@@ -448,6 +506,12 @@ ALTER TABLE ONLY documents
 ALTER TABLE ONLY events
     ADD CONSTRAINT events_pkey PRIMARY KEY (workspace_id, event_id);
 
+ALTER TABLE ONLY feedback
+    ADD CONSTRAINT feedback_pkey PRIMARY KEY (workspace_id, feedback_id);
+
+ALTER TABLE ONLY feedback
+    ADD CONSTRAINT feedback_workspace_id_message_id_user_id_key UNIQUE (workspace_id, message_id, user_id);
+
 ALTER TABLE ONLY idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (workspace_id, route, key);
 
@@ -456,6 +520,9 @@ ALTER TABLE ONLY identities
 
 ALTER TABLE ONLY identities
     ADD CONSTRAINT identities_workspace_id_account_id_external_id_key UNIQUE (workspace_id, account_id, external_id);
+
+ALTER TABLE ONLY identity_links
+    ADD CONSTRAINT identity_links_pkey PRIMARY KEY (workspace_id, link_id);
 
 ALTER TABLE ONLY inbound_updates
     ADD CONSTRAINT inbound_updates_pkey PRIMARY KEY (workspace_id, update_id);
@@ -472,6 +539,15 @@ ALTER TABLE ONLY ingest_jobs
 ALTER TABLE ONLY lexicon
     ADD CONSTRAINT lexicon_pkey PRIMARY KEY (workspace_id, lexeme, collection_id);
 
+ALTER TABLE ONLY link_codes
+    ADD CONSTRAINT link_codes_pkey PRIMARY KEY (workspace_id, user_id);
+
+ALTER TABLE ONLY link_codes
+    ADD CONSTRAINT link_codes_workspace_id_code_hash_key UNIQUE (workspace_id, code_hash);
+
+ALTER TABLE ONLY link_offers
+    ADD CONSTRAINT link_offers_pkey PRIMARY KEY (workspace_id, identity_id);
+
 ALTER TABLE ONLY messages
     ADD CONSTRAINT messages_pkey PRIMARY KEY (workspace_id, message_id);
 
@@ -483,6 +559,12 @@ ALTER TABLE ONLY organizations
 
 ALTER TABLE ONLY outbound_messages
     ADD CONSTRAINT outbound_messages_pkey PRIMARY KEY (workspace_id, outbound_id);
+
+ALTER TABLE ONLY pairings
+    ADD CONSTRAINT pairings_pkey PRIMARY KEY (workspace_id, pairing_id);
+
+ALTER TABLE ONLY pairings
+    ADD CONSTRAINT pairings_workspace_id_account_id_external_id_key UNIQUE (workspace_id, account_id, external_id);
 
 ALTER TABLE ONLY schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
@@ -542,9 +624,13 @@ CREATE INDEX dead_updates ON inbound_updates USING btree (workspace_id, seq) WHE
 
 CREATE INDEX documents_by_source ON documents USING btree (workspace_id, source_id);
 
+CREATE INDEX feedback_by_user ON feedback USING btree (workspace_id, user_id);
+
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING btree (created_at);
 
 CREATE INDEX identities_by_user ON identities USING btree (workspace_id, user_id);
+
+CREATE INDEX identity_links_by_identity ON identity_links USING btree (workspace_id, identity_id);
 
 CREATE INDEX messages_by_turn ON messages USING btree (workspace_id, turn_id);
 
@@ -611,11 +697,26 @@ ALTER TABLE ONLY conversations
 ALTER TABLE ONLY documents
     ADD CONSTRAINT documents_workspace_id_source_id_fkey FOREIGN KEY (workspace_id, source_id) REFERENCES sources(workspace_id, source_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY feedback
+    ADD CONSTRAINT feedback_workspace_id_message_id_fkey FOREIGN KEY (workspace_id, message_id) REFERENCES messages(workspace_id, message_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY feedback
+    ADD CONSTRAINT feedback_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
+
 ALTER TABLE ONLY identities
     ADD CONSTRAINT identities_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY identities
     ADD CONSTRAINT identities_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
+
+ALTER TABLE ONLY identity_links
+    ADD CONSTRAINT identity_links_workspace_id_from_user_fkey FOREIGN KEY (workspace_id, from_user) REFERENCES users(workspace_id, user_id);
+
+ALTER TABLE ONLY identity_links
+    ADD CONSTRAINT identity_links_workspace_id_identity_id_fkey FOREIGN KEY (workspace_id, identity_id) REFERENCES identities(workspace_id, identity_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY identity_links
+    ADD CONSTRAINT identity_links_workspace_id_into_user_fkey FOREIGN KEY (workspace_id, into_user) REFERENCES users(workspace_id, user_id);
 
 ALTER TABLE ONLY ingest_items
     ADD CONSTRAINT ingest_items_workspace_id_job_id_fkey FOREIGN KEY (workspace_id, job_id) REFERENCES ingest_jobs(workspace_id, job_id) ON DELETE CASCADE;
@@ -626,11 +727,23 @@ ALTER TABLE ONLY ingest_jobs
 ALTER TABLE ONLY lexicon
     ADD CONSTRAINT lexicon_workspace_id_collection_id_fkey FOREIGN KEY (workspace_id, collection_id) REFERENCES collections(workspace_id, collection_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY link_codes
+    ADD CONSTRAINT link_codes_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
+
+ALTER TABLE ONLY link_offers
+    ADD CONSTRAINT link_offers_workspace_id_identity_id_fkey FOREIGN KEY (workspace_id, identity_id) REFERENCES identities(workspace_id, identity_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY link_offers
+    ADD CONSTRAINT link_offers_workspace_id_into_user_fkey FOREIGN KEY (workspace_id, into_user) REFERENCES users(workspace_id, user_id);
+
 ALTER TABLE ONLY messages
     ADD CONSTRAINT messages_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY outbound_messages
     ADD CONSTRAINT outbound_messages_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY pairings
+    ADD CONSTRAINT pairings_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY sessions
     ADD CONSTRAINT sessions_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
@@ -669,9 +782,13 @@ ALTER TABLE documents ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE feedback ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE identities ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE identity_links ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE inbound_updates ENABLE ROW LEVEL SECURITY;
 
@@ -681,9 +798,15 @@ ALTER TABLE ingest_jobs ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE lexicon ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE link_codes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE link_offers ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE messages ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE outbound_messages ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE pairings ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE sessions ENABLE ROW LEVEL SECURITY;
 
@@ -717,9 +840,13 @@ CREATE POLICY workspace_only ON documents USING ((workspace_id = current_workspa
 
 CREATE POLICY workspace_only ON events USING ((workspace_id = current_workspace()));
 
+CREATE POLICY workspace_only ON feedback USING ((workspace_id = current_workspace()));
+
 CREATE POLICY workspace_only ON idempotency_keys USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON identities USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON identity_links USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON inbound_updates USING ((workspace_id = current_workspace()));
 
@@ -729,9 +856,15 @@ CREATE POLICY workspace_only ON ingest_jobs USING ((workspace_id = current_works
 
 CREATE POLICY workspace_only ON lexicon USING ((workspace_id = current_workspace()));
 
+CREATE POLICY workspace_only ON link_codes USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON link_offers USING ((workspace_id = current_workspace()));
+
 CREATE POLICY workspace_only ON messages USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON outbound_messages USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON pairings USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON sessions USING ((workspace_id = current_workspace()));
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
-from kernel.types import Citation, InboundMessage, Json, Reply
+from kernel.types import Choice, Citation, InboundMessage, Json, Reply
 from pipeline.machine import State, Step, Tools
 from pipeline.turns import Turn
 
@@ -21,6 +23,8 @@ HELP = (
 FRESH = "A fresh start. What would you like to know?"
 UNREADABLE = "I can't read {kind} yet. Please write your question as text, and I will gladly help."
 FAILED = "Sorry, something went wrong on my side and I could not answer that. Please try again in a moment."
+
+NONE: Mapping[str, Any] = MappingProxyType({})
 
 _KINDS = {
     "voice": "voice messages",
@@ -46,8 +50,8 @@ def steps_for(turn: Turn, *, echo: bool = False) -> Sequence[Step]:
 
 
 def silent(turn: Turn) -> bool:
-    """Whether this turn changes records only and says nothing (an edit, a block, a chat that moved)."""
-    return turn.updates[0].kind in ("edit", "blocked", "unblocked", "migrated")
+    """Whether this turn changes records only and says nothing (an edit, a rating, a block, a chat that moved)."""
+    return turn.updates[0].kind in ("edit", "deletion", "feedback", "blocked", "unblocked", "migrated")
 
 
 def ends_session(turn: Turn) -> bool:
@@ -79,8 +83,14 @@ def snapshot(turn: Turn, results: Mapping[str, Json]) -> Json:
     }
 
 
-def reply_of(composed: Json) -> Reply:
-    return Reply(composed["text"], [Citation(**citation) for citation in composed.get("citations", [])])
+def reply_of(composed: Json, settings: Mapping[str, Any] = NONE) -> Reply:
+    """What `compose` came to, as channels render it. `settings` are the account's, which may do without feedback."""
+    return Reply(
+        composed["text"],
+        [Citation(**citation) for citation in composed.get("citations", [])],
+        "" if settings.get("feedback") is False else composed.get("feedback", ""),
+        [Choice(**choice) for choice in composed.get("choices", [])],
+    )
 
 
 async def _canned(state: State, tools: Tools) -> Json:
@@ -125,6 +135,7 @@ async def _compose(state: State, tools: Tools) -> Json:
     return {
         "text": answer["text"] + note,
         "citations": answer["citations"],
+        "feedback": state.turn.turn_id,
         "retrieval": {
             "hits": state.results["retrieve"]["hits"],
             "score": answer["score"],

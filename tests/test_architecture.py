@@ -31,9 +31,9 @@ ONLY_IN = {
 }  # fmt: skip
 # One door to each table: the only modules that may hold SQL.
 SQL_DOORS = re.compile(
-    r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py|pipeline/(turns|outbox|conversations)\.py"
-    r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py|webhooks/(endpoints|deliveries|claims)\.py"
-    r"|gateway/(idempotency|embedded/postgres)\.py"
+    r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
+    r"|pipeline/(turns|outbox|conversations|feedback)\.py|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py"
+    r"|webhooks/(endpoints|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(
     r"^\s*(SELECT\s.+|INSERT INTO\s.+|UPDATE\s+\w+\s.*SET\s.+|DELETE FROM\s.+|WITH\s+\w+\s+AS\s.+)", re.S
