@@ -1,6 +1,6 @@
 """Every channel, one row each. docs/channels/adding.md tells how to add one."""
 
-from channels import rest, telegram
+from channels import rest, telegram, web
 from kernel.types import Channel
 
 CHANNELS: dict[str, Channel] = {
@@ -8,5 +8,6 @@ CHANNELS: dict[str, Channel] = {
     for channel in (
         telegram.CHANNEL,
         rest.CHANNEL,
+        web.CHANNEL,
     )
 }
