@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from channels import accounts
 from channels.table import CHANNELS
+from channels.web import origin_of
 from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
 from kernel.db import Connection
 from kernel.errors import Conflict, InvalidRequest, NotFound, Unavailable
@@ -47,6 +48,14 @@ class Credentials(Shape):
     application_id: str | None = Field(None, pattern=r"^[0-9]{1,20}$")
 
 
+class WidgetTheme(Shape):
+    """How a page's chat looks until the page says otherwise."""
+
+    mode: Literal["auto", "light", "dark"] | None = None
+    accent: str | None = Field(None, pattern=r"^#[0-9a-fA-F]{6}$", examples=["#0f766e"])
+    position: Literal["right", "left"] | None = None
+
+
 class BotSettings(Shape):
     """`answer`: from knowledge, or echo as a test of the connection. `unknown_sends`: what to do about a message when
     nobody knows whether it arrived: send it again, or hold it for a person. `streaming`: whether an answer is shown
@@ -56,6 +65,16 @@ class BotSettings(Shape):
     unknown_sends: Literal["resend", "hold"] | None = None
     streaming: bool | None = None
     gather_seconds: float | None = Field(None, ge=0, le=10)
+    origins: list[Annotated[str, Field(max_length=300), AfterValidator(origin_of)]] | None = Field(
+        None, max_length=50, description="Web: whose pages may embed the chat, as `https://shop.example`; `*` for any"
+    )
+    title: str | None = Field(None, min_length=1, max_length=80, description="Web: the chat's heading")
+    greeting: str | None = Field(None, max_length=500, description="Web: what an empty conversation begins with")
+    suggestions: list[Annotated[str, Field(min_length=1, max_length=100)]] | None = Field(
+        None, max_length=6, description="Web: first questions to choose from"
+    )
+    theme: WidgetTheme | None = Field(None, description="Web: how the chat looks")
+    identity_required: bool | None = Field(None, description="Web: only visitors for whom the page vouches")
 
 
 class NewChannel(Shape):
