@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -11,7 +14,7 @@ from kernel.errors import NotFound
 from kernel.events import publish
 from kernel.ids import new_id
 from kernel.secrets import KeyRing, place
-from kernel.types import Account, Json
+from kernel.types import Account, Health, Json
 
 _PUBLIC = "account_id, kind, name, mode, status, failure, settings, profile, health, last_inbound_at, created_at"
 
@@ -157,6 +160,60 @@ async def report(conn: Connection, workspace_id: str, account_id: str, failure: 
 async def to_poll(conn: Connection, ring: KeyRing) -> list[Account]:
     """Polling accounts that nobody polls at the moment."""
     return [_account(row, ring) for row in await conn.fetch("SELECT * FROM accounts_to_poll()")]
+
+
+async def to_listen(conn: Connection, ring: KeyRing) -> list[Account]:
+    """Accounts whose connection nobody holds at the moment."""
+    return [_account(row, ring) for row in await conn.fetch("SELECT * FROM accounts_to_listen()")]
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """An account to look after. Epoch seconds: `listening_until`, how far hearing reaches; `probed_at` 0 when never."""
+
+    account: Account
+    listening_until: float | None
+    probed_at: float
+
+
+async def to_tend(conn: Connection, ring: KeyRing, kinds: Sequence[str], every: float) -> list[Due]:
+    """Takes accounts of these kinds that nobody has looked after for `every` seconds."""
+    rows = await conn.fetch("SELECT * FROM accounts_to_tend($1, $2)", list(kinds), every)
+    return [
+        Due(
+            _account(row, ring),
+            row["listening_until"].timestamp() if row["listening_until"] else None,
+            row["health"].get("at", 0.0),
+        )
+        for row in rows
+    ]
+
+
+async def listening_until(conn: Connection, account_id: str) -> float | None:
+    """Up to when (epoch seconds) everything that was said to this bot has reached us; None when it never listened."""
+    until = await conn.fetchval("SELECT listening_until FROM find_account($1)", account_id)
+    return until.timestamp() if until else None
+
+
+async def note_listening(conn: Connection, account_id: str, until: float) -> None:
+    """Moves that point on; it never moves back."""
+    await conn.execute("SELECT note_listening($1, to_timestamp($2))", account_id, until)
+
+
+async def note_health(conn: Connection, account_id: str, found: Health) -> None:
+    """Keeps what a probe found."""
+    health = {"ok": found.ok, "detail": found.detail, "at": round(time.time(), 3)}
+    await conn.execute("SELECT note_health($1, $2)", account_id, health)
+
+
+async def note_inbound(conn: Connection, account_ids: Sequence[str]) -> None:
+    """Something came in for these bots just now."""
+    await conn.execute("SELECT note_inbound($1)", list(account_ids))
+
+
+async def bots_health(conn: Connection) -> list[Json]:
+    """Every bot of every workspace: account_id, kind, status, failure, health, last_inbound_at, probed_at."""
+    return [dict(row) for row in await conn.fetch("SELECT * FROM bots_health()")]
 
 
 async def lease_poll(conn: Connection, account_id: str, token: str, seconds: float) -> int | None:

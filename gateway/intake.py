@@ -5,22 +5,30 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
-import orjson
-
+from channels import policy
 from gateway.directory import Directory
 from gateway.metrics import UPDATES
+from identity import pairings
 from kernel import log
 from kernel.batcher import NaturalBatcher
 from kernel.db import Database, row_fault
 from kernel.errors import MalformedRequest, NotFound, Unauthorized
-from kernel.types import Account, Channel, Ignored, Json
+from kernel.types import Account, Channel, Ignored, InboundMessage, Json
 from pipeline import turns
 from pipeline.turns import Accepted, Arrival, Place
 
 _log = log.get("intake")
 _counter = functools.cache(UPDATES.labels)  # channels and reasons are closed sets; finding a child costs thrice `inc`
 _ACCEPTED, _REPEATED = UPDATES.labels("", "accepted"), UPDATES.labels("", "repeated")
+
+
+class Taken(NamedTuple):
+    """What the platform wants to hear of an update, and how many messages in it were new to us."""
+
+    wanted: Json | None
+    new: int
 
 
 class Intake:
@@ -33,38 +41,63 @@ class Intake:
         self._directory = directory
         self._channels = channels
         self._wake = wake
+        self._heard: set[str] = set()
         # Several lanes: batches are gathered and parsed while others commit. Order holds within a conversation, because
         # platforms send its next update only after the ack, and what one poll brought goes into one batch.
         self._inbox: NaturalBatcher[Arrival, Accepted] = NaturalBatcher(self._store, splits=row_fault, lanes=2)
 
-    async def receive(self, kind: str, account_id: str, headers: Mapping[str, str], body: bytes) -> None:
-        """Handles one request of a platform. Returns when its updates are committed; raises a refusal otherwise."""
+    async def receive(self, kind: str, account_id: str, headers: Mapping[str, str], body: bytes) -> Json | None:
+        """Handles one request of a platform; raises a refusal when it is none.
+
+        Returns when its updates are committed, with what the platform wants to hear in the response.
+        """
         account = await self._directory.account(account_id)
         if account is None or account.kind != kind:
             raise NotFound("no such channel account")
-        if not self._channels[kind].verify(account, headers, body):
+        channel = self._channels[kind]
+        if not channel.verify(account, headers, body):
             UPDATES.labels(kind, "unverified").inc()
-            raise Unauthorized("the request does not carry this account's secret")
+            raise Unauthorized("the request does not carry this account's secret or signature")
         try:
-            update = orjson.loads(body)
-        except orjson.JSONDecodeError as error:
-            raise MalformedRequest("the body is not JSON") from error
-        await self.take(account, update, body)
+            update = channel.decode(headers, body)
+        except ValueError as error:
+            raise MalformedRequest("the body is not what this platform sends") from error
+        return (await self.take(account, update, body)).wanted
 
-    async def take(self, account: Account, update: Json, payload: bytes) -> None:
+    async def take(self, account: Account, update: Json, payload: bytes) -> Taken:
         """Stores what an update says; returns after the commit."""
+        channel = self._channels[account.kind]
         try:
-            parsed = self._channels[account.kind].parse(account, update)
+            parsed = channel.parse(account, update)
         except Exception as error:
             UPDATES.labels(account.kind, "poison").inc()
             digest = hashlib.blake2b(payload, digest_size=16).hexdigest()
             await self._set_aside(account.account_id, f"poison:{digest}", payload, error)
-            return
+            return Taken(None, 0)
+        new = 0
         for message in parsed:
-            if isinstance(message, Ignored):
-                _counter(account.kind, message.reason).inc()
+            judged = message if isinstance(message, Ignored) else await self._judged(account, message)
+            if isinstance(judged, Ignored):
+                _counter(account.kind, judged.reason).inc()
             else:
-                await self.accept(Arrival(account.account_id, payload, message))
+                accepted = await self.accept(Arrival(account.account_id, payload, judged))
+                new += accepted.update_id is not None
+        return Taken(channel.immediate(account, update) if channel.immediate else None, new)
+
+    async def _judged(self, account: Account, message: InboundMessage) -> InboundMessage | Ignored:
+        """The message as the account's policies let it through."""
+        joined = paired = None
+        while True:
+            verdict = policy.judge(account, message, joined=joined, paired=paired)
+            if isinstance(verdict, Ignored):
+                return verdict
+            if isinstance(verdict, policy.Admit | policy.Stranger):
+                return verdict.message
+            async with self._database.anywhere() as conn:
+                if isinstance(verdict, policy.AskJoined):
+                    joined = await turns.has_joined(conn, Place(account.account_id, message.conversation_key))
+                else:
+                    paired = await pairings.is_paired(conn, account.account_id, message.sender.external_id)
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """Commits one update, then wakes its conversation: also for a repeat, whose first try may have died."""
@@ -75,8 +108,14 @@ class Intake:
                 raise
             return await self._set_aside(arrival.account_id, arrival.message.external_id, arrival.payload, error)
         (_ACCEPTED if accepted.update_id else _REPEATED).inc()
+        self._heard.add(arrival.account_id)
         self._wake(Place(arrival.account_id, arrival.message.conversation_key))
         return accepted
+
+    def heard_from(self) -> list[str]:
+        """The accounts that something came in for since the last call."""
+        heard, self._heard = self._heard, set()
+        return list(heard)
 
     async def _set_aside(self, account_id: str, external_id: str, payload: bytes, error: Exception) -> Accepted:
         """What cannot be understood, or not be stored, is kept whole: trying again would not help the platform."""

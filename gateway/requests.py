@@ -144,7 +144,7 @@ def serve_platform(route: Route, face: Face) -> WebHandler:
     async def handle(request: web.Request) -> web.StreamResponse:
         call = Call(request, face, route, request_id_of(request))
         try:
-            await route.handler(call)
+            wanted = await route.handler(call)
         except asyncio.CancelledError:
             raise
         except Exception as error:
@@ -152,7 +152,10 @@ def serve_platform(route: Route, face: Face) -> WebHandler:
             REQUESTS.labels(route.path, str(response.status)).inc()
             return response
         taken.inc()
-        return web.Response(headers=CIMultiDict({"X-Request-ID": call.request_id}))
+        headers = CIMultiDict({"X-Request-ID": call.request_id})
+        if wanted is None:
+            return web.Response(headers=headers)
+        return web.Response(body=dump(wanted), headers=headers, content_type="application/json")
 
     return handle
 

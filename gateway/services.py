@@ -68,6 +68,10 @@ class Services:
     runner: TurnRunner
     sender: Sender
 
+    def inbound_url(self, kind: str, account_id: str) -> str:
+        """Where a bot's platform delivers to."""
+        return f"{self.ground.settings.public_url}/channels/{kind}/{account_id}"
+
 
 def check(settings: Settings) -> KeyRing:
     """Refuses to start on missing or weak settings. Raises ConfigError."""

@@ -93,7 +93,7 @@ class InboundMessage:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> InboundMessage:
-        files = [Attachment(**file) for file in data.get("attachments", ())]
+        files = tuple(Attachment(**file) for file in data.get("attachments", ()))
         return cls(**{**data, "sender": Sender(**data["sender"]), "attachments": files})
 
 

@@ -101,14 +101,18 @@ BEGIN
     RETURN FOUND;
 END $$;
 
--- Whether the bot has spoken in this conversation.
+-- Whether the bot takes part in this conversation, or is about to.
 CREATE FUNCTION has_joined(account text, key text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
 BEGIN ATOMIC
     SELECT EXISTS (
         SELECT FROM channel_accounts a
         JOIN conversations c ON c.workspace_id = a.workspace_id AND c.account_id = a.account_id
-        WHERE a.account_id = account AND c.conversation_key = key);
+        WHERE a.account_id = account AND c.conversation_key = key)
+        OR EXISTS (
+        SELECT FROM channel_accounts a
+        JOIN inbound_updates u ON u.workspace_id = a.workspace_id AND u.account_id = a.account_id
+        WHERE a.account_id = account AND u.conversation_key = key AND u.status = 'pending');
 END;
 
 -- Where the oldest waiting message of a conversation is answered.

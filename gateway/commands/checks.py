@@ -239,6 +239,24 @@ async def gateway(folder: Path) -> list[Finding]:
     return good("gateway", f"{kept.url} is {body.get('status')}")
 
 
+async def bots(folder: Path) -> list[Finding]:
+    """Whether every bot is connected and its platform's messages reach us, as the gateway's last probes found."""
+    kept = credentials(folder)
+    if kept is None:
+        return []
+    try:
+        status, body = await fetch(f"{kept.url}/api/v1/channels?limit=200", kept.api_key)
+    except CallFailed:
+        return []
+    found = [bot for bot in body.get("items", []) if bot["kind"] not in ("rest", "web")] if status == 200 else []
+    unwell = [
+        bad("bots", f"{bot['name']} ({bot['kind']}, {bot['account_id']}): {bot['failure'] or bot['health']['detail']}")
+        for bot in found
+        if bot["status"] == "failed" or not bot["health"].get("ok", True)
+    ]
+    return unwell or (good("bots", f"{len(found)} connected, all of them hear") if found else [])
+
+
 async def public_url(settings: Settings) -> list[Finding]:
     """The address that platforms are told."""
     url = settings.public_url

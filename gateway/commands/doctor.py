@@ -52,6 +52,7 @@ async def examine(options: Namespace) -> list[Finding]:
         _in_thread("model", checks.model, settings),
         _in_thread("programs", checks.programs, settings),
         _within("gateway", checks.gateway(folder)),
+        _within("bots", checks.bots(folder)),
         _within("public url", checks.public_url(settings)),
         _within("answers", checks.answering(settings)),
     )

@@ -32,10 +32,21 @@ def serve(options: Namespace) -> int:
     if options.processes > 1:
         asyncio.run(_several(options, settings))
         return 0
+    from gateway.listen import listening
     from gateway.poll import polling
     from gateway.server import serve as run_server
+    from gateway.tend import tending
 
-    _run(run_server(settings, options.host, options.port, reuse_port=options.reuse_port, hooks=[polling], warm=True))
+    _run(
+        run_server(
+            settings,
+            options.host,
+            options.port,
+            reuse_port=options.reuse_port,
+            hooks=[polling, listening, tending],
+            warm=True,
+        )
+    )
     return 0
 
 

@@ -198,7 +198,7 @@ def _fault(field: str, message: str) -> InvalidRequest:
 
 
 def _inbound(call: Call, kind: str, account_id: str) -> str:
-    return f"{call.services.ground.settings.public_url}/channels/{kind}/{account_id}"
+    return call.services.inbound_url(kind, account_id)
 
 
 def _seen(call: Call, row: Json) -> Json:

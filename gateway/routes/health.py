@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Literal
+from typing import ClassVar, Literal
 
 import asyncpg
 from prometheus_client import CONTENT_TYPE_LATEST, Gauge, generate_latest
 from redis.exceptions import RedisError
 
+from channels import accounts
 from gateway.metrics import TURNS_RUNNING
 from gateway.web import Answer, Call, Face, Route, View
 from kernel.db import AWAY
 from kernel.errors import Unavailable
 from kernel.migrate import pending
+from kernel.types import Json
 from pipeline import turns
 
 _PATIENCE = 2.0
@@ -22,6 +24,7 @@ _COUNT_UP_TO = 10_000
 _FRESH = 1.0
 
 QUEUE_DEPTH = Gauge("parley_queue_depth", f"Rows that wait, counted up to {_COUNT_UP_TO}", ["queue"])
+BOT_UP = Gauge("parley_bot_up", "Whether a bot is connected and hears, as last probed", ["account", "channel"])
 QUEUE_OLDEST = Gauge("parley_queue_oldest_seconds", "Age of the oldest row that waits", ["queue"])
 
 State = Literal["ok", "degraded"]
@@ -31,11 +34,19 @@ class Live(View):
     status: Literal["alive"]
 
 
+class Bots(View):
+    """`unwell`: their platform says that it cannot deliver, or refuses them. GET /api/v1/channels names them."""
+
+    ok: int
+    unwell: int
+
+
 class Ready(View):
     """`degraded`: works, but slower than usual, because something that it can do without is away."""
 
     status: Literal["ready", "degraded"]
     checks: dict[str, State]
+    bots: Bots
 
 
 async def live(call: Call) -> dict[str, str]:
@@ -48,8 +59,9 @@ async def ready(call: Call) -> dict[str, object]:
     if database:
         name, message = database
         raise Unavailable(f"{name}: {message}", details=[{"field": name, "message": message}], retry_after=2.0)
+    await _Bots.look(call.face)
     checks = {"database": "ok", "migrations": "ok", "redis": "degraded" if redis else "ok"}
-    return {"status": "degraded" if redis else "ready", "checks": checks}
+    return {"status": "degraded" if redis else "ready", "checks": checks, "bots": _Bots.counts()}
 
 
 async def _database_fault(face: Face) -> tuple[str, str] | None:
@@ -70,6 +82,37 @@ async def _redis_fault(face: Face) -> str | None:
     return None
 
 
+class _Bots:
+    """How every bot fares, looked up at most every few seconds."""
+
+    until = 0.0
+    rows: ClassVar[list[Json]] = []
+
+    @classmethod
+    async def look(cls, face: Face) -> None:
+        if time.monotonic() < cls.until:
+            return
+        cls.until = time.monotonic() + _FRESH
+        try:
+            async with asyncio.timeout(_PATIENCE), face.services.ground.database.anywhere() as conn:
+                cls.rows = await accounts.bots_health(conn)
+        except (*AWAY, asyncpg.PostgresError):
+            return
+        BOT_UP.clear()
+        for row in cls.rows:
+            BOT_UP.labels(row["account_id"], row["kind"]).set(is_well(row))
+
+    @classmethod
+    def counts(cls) -> Json:
+        well = sum(map(is_well, cls.rows))
+        return {"ok": well, "unwell": len(cls.rows) - well}
+
+
+def is_well(bot: Json) -> bool:
+    """Whether a bot (a row of `channels.accounts.bots_health`) is connected and hears."""
+    return bool(bot["status"] == "connected" and bot["health"].get("ok", True))
+
+
 class _Depths:
     """Counted at most once a second, however often the page is read."""
 
@@ -81,6 +124,7 @@ async def metrics(call: Call) -> Answer:
     if time.monotonic() >= _Depths.until:
         _Depths.until = time.monotonic() + _FRESH
         await _count(call.face)
+    await _Bots.look(call.face)
     return Answer(generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
