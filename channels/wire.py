@@ -4,8 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from channels.telegram.client import Sessions, open_sessions
+import aiohttp
+
 from kernel.settings import Settings
+
+KEEP_ALIVE_SECONDS = 30.0  # below what servers allow, so that it is we who close an idle connection
+SEND_CONNECTIONS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """The HTTP sessions that all bots of a process share. Long polls keep their connections to themselves, so that
+    they cannot starve the senders."""
+
+    send: aiohttp.ClientSession
+    poll: aiohttp.ClientSession
+
+    async def close(self) -> None:
+        await self.send.close()
+        await self.poll.close()
+
+
+def open_sessions(send_connections: int = SEND_CONNECTIONS) -> Sessions:
+    """To be called on a running loop; `send_connections` bounds the calls in flight, long polls are not bounded."""
+    return Sessions(_session(send_connections), _session(0))
+
+
+def _session(limit: int) -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 @dataclass(frozen=True, slots=True)

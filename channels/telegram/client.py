@@ -20,12 +20,11 @@ from telegram.error import NetworkError, TelegramError
 from telegram.request import BaseRequest, RequestData
 from yarl import URL
 
+from channels.wire import Sessions, open_sessions
 from kernel.types import Account, Json
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
-KEEP_ALIVE_SECONDS = 30.0  # below what servers allow, so that it is we who close an idle connection
-SEND_CONNECTIONS = 256
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -54,29 +53,6 @@ class ApiError(TelegramError):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.description)
         self.answer = answer
-
-
-@dataclass(frozen=True, slots=True)
-class Sessions:
-    """The HTTP sessions that all bots of a process share. Long polls keep their connections to themselves, so that
-    they cannot starve the senders."""
-
-    send: aiohttp.ClientSession
-    poll: aiohttp.ClientSession
-
-    async def close(self) -> None:
-        await self.send.close()
-        await self.poll.close()
-
-
-def open_sessions(send_connections: int = SEND_CONNECTIONS) -> Sessions:
-    """To be called on a running loop; `send_connections` bounds the calls in flight, long polls are not bounded."""
-    return Sessions(_session(send_connections), _session(0))
-
-
-def _session(limit: int) -> aiohttp.ClientSession:
-    connector = aiohttp.TCPConnector(limit=limit, keepalive_timeout=KEEP_ALIVE_SECONDS)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
 
 def open_client(account: Account, base_url: str, sessions: Sessions | None = None) -> TelegramClient:
