@@ -214,7 +214,7 @@ class Work:
         failure: str = "",
         preview: Json | None = None,
     ) -> Result:
-        reply: Reply = route.reply_of(composed)
+        reply: Reply = route.reply_of(composed, account.settings)
         units = self._channels[account.kind].render(reply, turn.address)
         return Result(
             status=status,
