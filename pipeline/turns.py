@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -121,16 +121,28 @@ class Finished:
 
 async def accept_many(conn: Connection, arrivals: Sequence[Arrival]) -> list[Accepted]:
     """Stores updates once each, all or nothing, in the order given."""
-    ids = [new_id("upd") for _ in arrivals]
-    rows = await conn.fetch(
-        "SELECT * FROM accept_updates($1, $2, $3, $4) AS update_id",
+    ids = _ids(len(arrivals))
+    # One JSON array for the batch: encoding each message by itself costs asyncpg 1 µs more.
+    new: Collection[str] = await conn.fetchval(
+        """
+        SELECT array(SELECT accept_updates($1, $2, array(
+            SELECT message FROM jsonb_array_elements($3) WITH ORDINALITY AS u (message, n) ORDER BY n), $4))
+        """,
         ids,
         [a.account_id for a in arrivals],
         [a.message for a in arrivals],
         [a.payload for a in arrivals],
     )
-    new = {row["update_id"] for row in rows}
+    if len(new) == len(ids):
+        return [Accepted(update_id) for update_id in ids]
+    new = frozenset(new)
     return [Accepted(update_id if update_id in new else None) for update_id in ids]
+
+
+def _ids(count: int) -> list[str]:
+    """Ids for one batch, in order: its last four digits count."""
+    stem = new_id("upd")[:-4]
+    return [f"{stem}{n:04x}" for n in range(count)]
 
 
 async def set_aside(conn: Connection, account_id: str, external_id: str, payload: bytes, cause: str) -> Accepted:
