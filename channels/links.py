@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 LONGEST = 2048  # characters; a longer target is no longer worth an anchor
 _ADDRESS = re.compile(
     r"(?:(?:[a-z][a-z0-9+.-]*:)?//|www\.)[^\s/]+|\A\s*[\w-]+(?:\.[\w-]+)*\.[a-z]{2,}(?=[/:?#\s]|\Z)", re.I
 )
+_URL = re.compile(r"https?://[^\s<>\[\]\"`|\\^{}]+")
+_AFTER_URL = ".,;:!?'*_~"  # punctuation that follows an address rather than ends it
 _SCHEME = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//", re.I)
 
 
@@ -33,6 +36,23 @@ def honest(label: str, target: str) -> bool:
     """False when the label reads like an address that leads elsewhere: the reader has to see the target, too."""
     named = [_host(found.group()) for found in _ADDRESS.finditer(label)]
     return not named or set(named) <= {_host(target)}
+
+
+def addresses(text: str) -> Iterator[tuple[int, int]]:
+    """Where the bare web addresses in a text begin and end."""
+    for found in _URL.finditer(text):
+        url = _trimmed(found.group())
+        if not url.endswith(("//", ":")):
+            yield found.start(), found.start() + len(url)
+
+
+def _trimmed(url: str) -> str:
+    """Without closing punctuation; a bracket stays when it closes one in the address."""
+    url = url.rstrip(_AFTER_URL)
+    surplus = url.count(")") - url.count("(")
+    while surplus > 0 and url.endswith(")"):
+        url, surplus = url[:-1].rstrip(_AFTER_URL), surplus - 1
+    return url
 
 
 def _host(address: str) -> str:

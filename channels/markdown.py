@@ -16,12 +16,12 @@ from typing import Literal
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from channels.links import addresses
+
 NESTING = 32  # blocks nested deeper than this would be dropped by the parser; such a text is shown as it is
 _PLAIN = re.compile(r"[^\W\d_][^\W_]*(?:[ ,.;:?'\"()%/-]{1,2}[^\W_]+)*[.!?:]{0,3}")
 # A line of words that means the same in markdown, in every platform's markup and as it stands.
 _WORDS = re.compile(r"[A-Za-z][A-Za-z0-9,.?!;()-]*(?: [A-Za-z0-9,.?!;()-]+)*")
-_URL = re.compile(r"https?://[^\s<>\"`|\\^{}]+")
-_AFTER_URL = ".,;:!?'*_~"  # punctuation that follows an address rather than ends it
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,14 @@ def parse(text: str) -> tuple[Block, ...]:
     if any(token.level >= NESTING - 1 for token in tokens):
         return (Paragraph((Span(text.strip("\n")),)),)
     return tuple(_blocks(iter(tokens)))
+
+
+def block_tokens(text: str) -> list[Token]:
+    """The parser's own tokens for the blocks of `text`, inline content not looked into; lines end with "\\n" only.
+    None at all for a text that `parse` shows as it is."""
+    tokens: list[Token] = []
+    _parser.block.parse(text, _parser, {}, tokens)
+    return [] if any(token.level >= NESTING - 1 for token in tokens) else tokens
 
 
 def is_words(text: str) -> bool:
@@ -198,34 +206,18 @@ def _joined(spans: Iterable[Span]) -> Spans:
 
 
 def _addresses(span: Span) -> Iterator[Span]:
-    """The span with the bare addresses in it as links to themselves."""
+    """The span with the bare addresses in it as links to themselves, which not every platform finds."""
     if "://" not in span.text or span.link or span.code:
         yield span
         return
     position = 0
-    for found in _URL.finditer(span.text):
-        url = _trimmed(found.group())
-        if url.endswith("://"):
-            continue
-        yield from _if_any(replace(span, text=span.text[position : found.start()]))
-        yield replace(span, text=url, link=url)
-        position = found.start() + len(url)
-    yield from _if_any(replace(span, text=span.text[position:]))
-
-
-def _if_any(span: Span) -> tuple[Span, ...]:
-    return (span,) if span.text else ()
-
-
-def _trimmed(url: str) -> str:
-    """Without closing punctuation; a bracket stays when it closes one in the address."""
-    url = url.rstrip(_AFTER_URL)
-    while url.endswith((")", "]")):
-        opening = "(" if url[-1] == ")" else "["
-        if url.count(opening) >= url.count(url[-1]):
-            break
-        url = url[:-1].rstrip(_AFTER_URL)
-    return url
+    for start, end in addresses(span.text):
+        if start > position:
+            yield replace(span, text=span.text[position:start])
+        yield replace(span, text=span.text[start:end], link=span.text[start:end])
+        position = end
+    if position < len(span.text):
+        yield replace(span, text=span.text[position:])
 
 
 def _spans(tokens: Sequence[Token], outer: Span) -> Iterator[Span]:

@@ -102,9 +102,9 @@ def is_visible(text: str) -> bool:
     return any(unicodedata.category(character) not in INVISIBLE for character in text)
 
 
-def language_of(piece: Piece) -> str:
-    """The language of a code piece as platforms take it in their markup."""
-    return "".join(c for c in piece.language if c.isascii() and (c.isalnum() or c in "+#-_."))[:32]
+def language_of(name: str) -> str:
+    """The language of a code block as it may stand in a platform's markup."""
+    return "".join(c for c in name if c.isascii() and (c.isalnum() or c in "+#-_."))[:32]
 
 
 def _pieces(blocks: Sequence[Block], place: _Place) -> Iterator[Piece]:

@@ -6,6 +6,8 @@ import re
 import unicodedata
 
 _SENTENCE = re.compile(r"[.!?…。！？][\"'”’)\]]*(?:\s|(?<=[。！？]))")
+_EMOJI = re.compile(r"<a?:\w{2,32}:\d{15,21}>")  # Discord's custom emoji, which reads as one character
+_LONGEST_EMOJI = 60
 _LONGEST_CLUSTER = 64  # characters; a longer cluster is not speech, and is cut anywhere
 
 
@@ -80,6 +82,9 @@ def _last_space(text: str, start: int, end: int) -> int:
 
 
 def _last_boundary(text: str, start: int, end: int) -> int:
+    opening = text.rfind("<", max(start + 1, end - _LONGEST_EMOJI), end)
+    if opening > 0 and (emoji := _EMOJI.match(text, opening)) and emoji.end() > end:
+        return opening
     for index in range(end, max(start, end - _LONGEST_CLUSTER), -1):
         if is_boundary(text, index, start):
             return index

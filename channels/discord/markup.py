@@ -17,10 +17,13 @@ BREAK = "\u200b"  # parts what would be read together, and shows nothing
 SCHEMES = frozenset({"http", "https"})
 LONGEST_LINK = 500  # characters; a longer target would fill the message
 
-_SPECIAL = re.compile(r"(<a?:\w{2,32}:\d{15,21}>)|@(?=everyone|here)|[\\*_~`|<]|(?<=\])\(")
+_SPECIAL = re.compile(
+    r"(<a?:\w{2,32}:\d{15,21}>)|@(?=everyone|here)|[\\*_~`|<]|(?<=\])\(|(?:(?<=https)|(?<=http)):(?=//)", re.I
+)
 _LINE_START = re.compile(r"^([ \t]*)(#{1,3}(?=\s|$)|-(?=[\s#]|$)|>|\d+(?=\.(?:\s|$)))", re.M)
 _HIDDEN_IN_LABEL = re.compile(r"[\[\]<>@\n]|://|www\.|discord\.gg", re.I)
 _STYLED_IN_LABEL = re.compile(r"[\\*_~`|]")
+_BARE = re.compile(r"https?://[^\s<>\[\]\\`|]+")
 _IN_TARGET = {"(": "%28", ")": "%29", "<": "%3C", ">": "%3E", "\\": "%5C"}
 _DELIMITERS = "*~`"
 
@@ -31,7 +34,7 @@ def anchor(label: Spans, target: str) -> bool:
         return False
     text = text_of(label)
     if spelled(text, target):
-        return True
+        return _BARE.fullmatch(text) is not None
     plain = all(span.code or not _STYLED_IN_LABEL.search(span.text) for span in label)
     return plain and bool(text.strip()) and not _HIDDEN_IN_LABEL.search(text)
 

@@ -77,7 +77,7 @@ def _sized(piece: Piece) -> Sized[str]:
 
 def _body(piece: Piece) -> str:
     if piece.pre:
-        body = fenced(text_of(piece.spans), language_of(piece))
+        body = fenced(text_of(piece.spans), language_of(piece.language))
     elif 0 < piece.heading <= DEEPEST_HEADING and not piece.depth:
         body = "#" * piece.heading + " " + markup(piece.spans).replace("\n", " ").strip()
     else:

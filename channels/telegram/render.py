@@ -88,7 +88,7 @@ def _html(message: Sequence[Sized[str]]) -> str:
 
 def _body(piece: Piece) -> str:
     if piece.pre:
-        code, language = _escaped(text_of(piece.spans)), language_of(piece)
+        code, language = _escaped(text_of(piece.spans)), language_of(piece.language)
         return f'<pre><code class="language-{language}">{code}</code></pre>' if language else f"<pre>{code}</pre>"
     return piece.lead + hung("".join(_styled(span, bold=piece.heading > 0) for span in piece.spans), piece.hang)
 
