@@ -3,9 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator
 
+import aiohttp
 import pytest
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
+from simulators.slack import assistant, files, founding, outages, people
 from simulators.slack.errors import Refused
 from simulators.slack.server import Simulator
 from simulators.slack.values import JsonObject
@@ -116,3 +119,140 @@ async def test_connections_share_events_and_go_when_told(both: tuple[Simulator, 
         await eventually(lambda: len(one.hellos) == 2 and len(two.hellos) == 2)
         sim.say("ada", "after")
         await eventually(lambda: "after" in one.texts() + two.texts())
+
+
+async def test_people_in_channels_cause_events(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, _ = both
+    world, team = sim.world, sim.team()
+    ada, ben = world.users[sim.user("ada")], world.users[sim.user("ben")]
+    general = world.channels[sim.channel("general")]
+    async with receiving(sim) as receiver:
+        first = sim.say("ada", "one", "#general")
+        people.edit(world, general, ada, first["ts"], "one, @parley")
+        people.react(world, general, ben, first["ts"], "eyes")
+        people.react(world, general, ben, first["ts"], "eyes", away=True)
+        people.delete(world, general, ada, first["ts"])
+        made = founding.add_channel(world, team.id, "new", "group", [ada, ben], False)
+        sim.say("ada", "nobody hears", "new")
+        people.join(world, made, world.users[sim.bot.bot_user])
+        people.leave(world, made, ben)
+        people.open_home(world, ada, "home")
+        opened = sim.open_thread("ada", "#support")
+        assistant.move_context(world, sim.bot, ada, opened["ts"], general)
+        upload = files.store(world, team.id, ada.id, "a.txt", "", b"hello")
+        people.write(world, people.find_channel(world, team, ada, None), ada, "see", opened["ts"], [upload])
+        events = await receiver.until(12)
+    kinds = [(e["type"], e.get("subtype", "")) for e in events]
+    assert sorted(kinds) == sorted([
+        ("message", ""), ("message", "message_changed"), ("app_mention", ""), ("reaction_added", ""),
+        ("reaction_removed", ""), ("message", "message_deleted"), ("member_joined_channel", ""),
+        ("member_left_channel", ""), ("app_home_opened", ""), ("assistant_thread_started", ""),
+        ("assistant_thread_context_changed", ""), ("message", "file_share"),
+    ])  # fmt: skip
+    by_kind = dict(zip(kinds, events, strict=True))
+    changed = by_kind["message", "message_changed"]
+    assert changed["previous_message"]["text"] == "one" and changed["message"]["edited"]["user"] == ada.id
+    assert by_kind["reaction_added", ""]["item"]["ts"] == first["ts"]
+    assert by_kind["member_joined_channel", ""]["user"] == sim.bot.bot_user
+    assert by_kind["assistant_thread_started", ""]["assistant_thread"]["context"]["channel_id"] == sim.channel(
+        "support"
+    )
+    shared = by_kind["message", "file_share"]
+    assert shared["files"][0]["url_private_download"].startswith(sim.url) and shared["thread_ts"] == opened["ts"]
+
+
+async def test_calls_can_fail_in_every_way(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, client = both
+    place = sim.channel("ada")
+    sim.fault("status", "chat.postMessage", code=503, count=1)
+    sim.fault("status", "chat.postMessage", code=429, retry_after=7, count=1)
+    sim.fault("status", "chat.postMessage", code=200, description="fatal_error", count=1)
+    with pytest.raises(SlackApiError) as caught:
+        await client.chat_postMessage(channel=place, text="one")
+    assert caught.value.response.status_code == 503
+    with pytest.raises(SlackApiError, match="ratelimited") as caught:
+        await client.chat_postMessage(channel=place, text="two")
+    assert caught.value.response.headers["Retry-After"] == "7"
+    with pytest.raises(SlackApiError, match="fatal_error"):
+        await client.chat_postMessage(channel=place, text="three")
+    sim.fault("drop_before", "chat.*", count=1)
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_postMessage(channel=place, text="four")
+    assert sim.sends() == []
+    sim.fault("drop_after", "chat.postMessage", count=1)
+    with pytest.raises(aiohttp.ClientError):
+        await client.chat_postMessage(channel=place, text="five")
+    assert [entry["text"] for entry in sim.sends()] == ["five"]
+    slow = AsyncWebClient(token=sim.bot.token, base_url=sim.api_url, timeout=1)
+    slow.retry_handlers.clear()
+    sim.fault("hang_after", "chat.postMessage", count=1)
+    with pytest.raises(TimeoutError):
+        await slow.chat_postMessage(channel=place, text="six")
+    assert [entry["text"] for entry in sim.sends()] == ["five", "six"]
+    sim.fault("delay", "auth.test", ms=30, count=1)
+    await client.auth_test()
+
+
+async def test_events_come_twice_late_or_never(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, _ = both
+    async with receiving(sim) as receiver:
+        sim.fault("duplicate", "message", count=1)
+        sim.say("ada", "twice")
+        await receiver.until(2)
+        assert receiver.events[0]["event_id"] == receiver.events[1]["event_id"]
+        await eventually(lambda: not sim.world.pending)
+        sim.fault("reorder", "message", count=1, ms=5000)
+        sim.say("ada", "late")
+        assert len(sim.world.pending) == 1
+        sim.say("ada", "early")
+        events = await receiver.until(4)
+        assert [e["text"] for e in events[2:]] == ["early", "late"]
+        sim.fault("deaf", count=1)
+        sim.say("ada", "unheard")
+        sim.say("ada", "heard")
+        events = await receiver.until(5)
+        assert events[-1]["text"] == "heard" and sim.world.lost == 1
+        sim.fault("bad_signature", count=1)
+        sim.say("ada", "forged")
+        await receiver.until(6)
+        assert receiver.signed == [True] * 5 + [False]
+
+
+async def test_a_socket_may_close_under_an_event(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, _ = both
+    sim.world.pace.retries = (0.5, 0.5, 0.5)
+    async with listening(sim) as listener:
+        sim.fault("close_socket", "message", count=1)
+        sim.say("ada", "hello")
+        await eventually(lambda: len(listener.hellos) == 2)
+        await eventually(lambda: sim.world.delivered == 1)
+        assert listener.texts() == ["hello"]
+        assert listener.envelopes[0].retry_reason == "connection_failed"
+
+
+async def test_after_an_outage_everything_waiting_comes(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, client = both
+    async with receiving(sim) as receiver:
+        number = sim.fault("outage")
+        with pytest.raises(aiohttp.ClientError):
+            await client.auth_test()
+        for word in ("one", "two"):
+            sim.say("ada", word)
+        assert len(sim.world.pending) == 2 and receiver.events == []
+        outages.disarm(sim.world, number)
+        assert sorted(e["text"] for e in await receiver.until(2)) == ["one", "two"]
+        assert receiver.retries == [("", ""), ("", "")]
+        await client.auth_test()
+
+
+async def test_an_app_token_is_not_for_everything(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, client = both
+    for token, error in ((sim.bot.token, "not_allowed_token_type"), ("xapp-none", "invalid_auth")):
+        with pytest.raises(SlackApiError, match=error):
+            await client.apps_connections_open(app_token=token)
+    url = (await client.apps_connections_open(app_token=sim.app.app_token))["url"]
+    async with aiohttp.ClientSession() as session:
+        async with session.ws_connect(url) as socket:
+            assert (await socket.receive_json())["type"] == "hello"
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(url)

@@ -16,6 +16,8 @@ def put(world: World, channel: Channel, message: JsonObject, metadata: JsonObjec
     """Store a new message, count it into its thread and send the events of it."""
     seen = Seen(message, metadata=metadata)
     channel.messages[message["ts"]] = seen
+    if message.get("thread_ts", message["ts"]) != message["ts"]:
+        channel.replies.setdefault(message["thread_ts"], []).append(message["ts"])
     count_thread(channel, message.get("thread_ts"))
     quiet(channel, message)
     announce(world, channel, with_metadata(seen))
@@ -105,12 +107,8 @@ def count_thread(channel: Channel, thread_ts: Any) -> None:
 
 def in_thread(channel: Channel, thread_ts: str) -> list[Seen]:
     """The root and its replies, oldest first, without deleted ones."""
-    members = [
-        seen
-        for ts, seen in channel.messages.items()
-        if not seen.deleted and (ts == thread_ts or seen.message.get("thread_ts") == thread_ts)
-    ]
-    return sorted(members, key=lambda seen: str(seen.message["ts"]))
+    members = [channel.messages.get(ts) for ts in (thread_ts, *channel.replies.get(thread_ts, ()))]
+    return [seen for seen in members if seen and not seen.deleted]
 
 
 def thread_of(channel: Channel, ts: str) -> str | None:

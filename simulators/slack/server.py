@@ -18,6 +18,7 @@ from simulators.slack.errors import Refused
 from simulators.slack.founding import found_world, point, settle
 from simulators.slack.gestures import Gestures
 from simulators.slack.outages import arm
+from simulators.slack.pages import add_pages
 from simulators.slack.sockets import Sockets
 from simulators.slack.state import Config, World
 from simulators.slack.values import App, Installation, JsonObject, Team
@@ -49,6 +50,7 @@ def create_app(config: Config | None = None) -> web.Application:
     app.router.add_get("/link/", sockets.connect)
     control.add_routes(app)
     Gestures(world, control).add_routes(app)
+    add_pages(app)
     root = next(iter(app.router.resources()))
 
     @web.middleware

@@ -5,7 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from simulators.slack.faults import FaultBook
 from simulators.slack.flood import FloodControl, FloodLimits
@@ -122,7 +122,7 @@ class World:
         self.faults = FaultBook(random.Random(self.config.seed + 1))
         self.flood = FloodControl(self.config.limits) if self.config.flood else None
         self.streaming = self.config.streaming
-        self.pace = self.config.pace or Pace()
+        self.pace = replace(self.config.pace or Pace())
         self.calm.set()
 
     def count(self, method: str, outcome: str) -> None:
@@ -243,6 +243,7 @@ class World:
         """Forget messages, files, views, faults and counters; teams, people, channels, the app and its tokens stay."""
         for channel in self.channels.values():
             channel.messages.clear()
+            channel.replies.clear()
             channel.ephemerals.clear()
             channel.threads.clear()
         for store in (self.files, self.views, self.homes, self.triggers, self.response_urls, self.grants):

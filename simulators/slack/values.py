@@ -40,8 +40,9 @@ class Seen:
 
 @dataclass(slots=True)
 class Channel:
-    """kind: channel (public), group (private), mpim or im. `user`: the person of an im with the bot. `threads`:
-    assistant threads by ts: title, status, loading_messages, prompts. `ephemerals`: {user, message}, newest last."""
+    """kind: channel (public), group (private), mpim or im. `user`: the person of an im with the bot. `replies`: of each
+    root, oldest first. `ephemerals`: {user, message}, newest last. `threads`: assistant threads by ts: title, status,
+    loading_messages, prompts."""
 
     id: str
     team: str
@@ -54,6 +55,7 @@ class Channel:
     archived: bool = False
     members: set[str] = field(default_factory=set)
     messages: dict[str, Seen] = field(default_factory=dict)
+    replies: dict[str, list[str]] = field(default_factory=dict)
     ephemerals: list[JsonObject] = field(default_factory=list)
     threads: dict[str, JsonObject] = field(default_factory=dict)
 
