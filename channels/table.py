@@ -1,12 +1,13 @@
 """Every channel, one row each. docs/channels/adding.md tells how to add one."""
 
-from channels import rest, telegram, web
+from channels import rest, slack, telegram, web
 from kernel.types import Channel
 
 CHANNELS: dict[str, Channel] = {
     channel.kind: channel
     for channel in (
         telegram.CHANNEL,
+        slack.CHANNEL,
         rest.CHANNEL,
         web.CHANNEL,
     )

@@ -24,6 +24,8 @@ ONLY_IN = {
     "aiohttp.web": ("gateway/", "simulators/"),
     "arq": ("kernel/queue.py", "gateway/worker.py", "gateway/services.py"),
     "telegram": ("channels/telegram/",),
+    "slack_sdk": ("channels/slack/",),
+    "slack_bolt": ("channels/slack/",),
     "openai": ("pipeline/llm/",),
     "aiohttp.ClientSession": (
         "channels/", "pipeline/llm/", "webhooks/transport.py", "webhooks/guard.py", "gateway/client.py", "simulators/",
@@ -32,7 +34,7 @@ ONLY_IN = {
 # One door to each table: the only modules that may hold SQL.
 SQL_DOORS = re.compile(
     r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
-    r"|pipeline/(turns|outbox|conversations|feedback)\.py|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py"
+    r"|pipeline/(turns|outbox|conversations|threads|feedback)\.py|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py"
     r"|webhooks/(endpoints|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(
