@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
+import pytest
 from aiohttp.client_reqrep import ClientRequest
 from yarl import URL
 
@@ -50,6 +51,9 @@ class Client(discord.Client):
         self.heard: list[discord.Message] = []
         self.events: list[str] = []
 
+    async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
+        """The real one waits five seconds before every identify but the first."""
+
     async def on_message(self, message: discord.Message) -> None:
         if message.author != self.user:
             self.heard.append(message)
@@ -62,10 +66,12 @@ class Client(discord.Client):
 
 
 @asynccontextmanager
-async def connected(sim: Simulator, intents: discord.Intents | None = None, **options: Any) -> AsyncIterator[Client]:
+async def connected(
+    sim: Simulator, intents: discord.Intents | None = None, token: str = "", **options: Any
+) -> AsyncIterator[Client]:
     """A client that is logged in and ready."""
     async with Client(sim.url, intents, guild_ready_timeout=0.1, **options) as client:
-        await client.login(sim.bot.token)
+        await client.login(token or sim.bot.token)
         running = asyncio.create_task(client.connect())
         try:
             async with asyncio.timeout(10):
@@ -81,6 +87,18 @@ async def talking(config: Config = QUICK) -> AsyncIterator[tuple[Simulator, Clie
     """A simulator, and the real client connected to it."""
     async with run_simulator(config=config) as sim, connected(sim) as client:
         yield sim, client
+
+
+def named(client: Client, name: str) -> discord.TextChannel:
+    """A text channel of the guild."""
+    channel = discord.utils.get(client.guilds[0].text_channels, name=name)
+    assert channel
+    return channel
+
+
+def refusal(refused: pytest.ExceptionInfo[discord.HTTPException]) -> tuple[int, int]:
+    """HTTP status and Discord's code."""
+    return refused.value.status, refused.value.code
 
 
 async def eventually(check: Callable[[], bool]) -> None:

@@ -72,8 +72,7 @@ class Api:
         return bot, None
 
     def _holder(self, route: Route, request: web.Request) -> tuple[Bot, Interaction]:
-        token = request.match_info["token"]
-        found = next((one for one in self._world.interactions.values() if one.token == token), None)
+        found = self._world.tokens.get(request.match_info["token"])
         if route.auth == "interaction":
             if found is None or str(found.id) != request.match_info["interaction"]:
                 raise unknown(10062)

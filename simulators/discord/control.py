@@ -6,10 +6,11 @@ from typing import Any
 
 from aiohttp import web
 
-from simulators.discord import people, seeding
+from simulators.discord import doing, people, seeding
+from simulators.discord.doing import message_id, place
 from simulators.discord.errors import ApiError, JsonObject
 from simulators.discord.faults import parse_fault
-from simulators.discord.params import Params, number, read_params
+from simulators.discord.params import Params, read_params
 from simulators.discord.people import Refused
 from simulators.discord.places import root_of
 from simulators.discord.state import Channel, Person, World
@@ -44,6 +45,7 @@ class Control:
             "block": self.post_block,
             "unblock": self.post_unblock,
             "faults": self.post_fault,
+            **doing.posts(self._world),
         }
         gets: dict[str, Get] = {
             "state": self.get_state,
@@ -51,6 +53,7 @@ class Control:
             "truth": self.get_truth,
             "calls": self.get_calls,
             "faults": self.get_faults,
+            **doing.gets(self._world),
         }
         for path, post in posts.items():
             app.router.add_post(f"/sim/{path}", answering(post))
@@ -84,12 +87,12 @@ class Control:
 
     async def post_edit(self, params: Params) -> JsonObject:
         person, channel = self._place(params)
-        seen = people.edit(self._world, channel, person, _id(params), params.text("content"))
+        seen = people.edit(self._world, channel, person, message_id(params), params.text("content"))
         return said(channel, seen.message)
 
     async def post_deletion(self, params: Params) -> JsonObject:
         person, channel = self._place(params)
-        people.delete(self._world, channel, person, _id(params))
+        people.delete(self._world, channel, person, message_id(params))
         return {}
 
     async def post_reaction(self, params: Params) -> JsonObject:
@@ -97,7 +100,7 @@ class Control:
         person, channel = self._place(params)
         remove = bool(params.values.get("remove"))
         emoji = params.text("emoji")
-        done = people.react_as(self._world, channel, person, _id(params), emoji, remove)
+        done = people.react_as(self._world, channel, person, message_id(params), emoji, remove)
         return {"changed": done}
 
     async def post_typing(self, params: Params) -> JsonObject:
@@ -195,16 +198,6 @@ class Control:
             closing.cancel()
             self._world.hub.leave(listener)
         return response
-
-
-def place(world: World, params: Params) -> tuple[Person, Channel]:
-    """Who acts and where: `user`, and `channel` (id or name; the dialogue with `bot` when absent). Raises Refused."""
-    person = people.find_person(world, params.values.get("user"))
-    return person, people.find_channel(world, person, params.values.get("channel"), params.values.get("bot"))
-
-
-def _id(params: Params) -> int:
-    return number("message_id", params.needed("message_id"))
 
 
 def said(channel: Channel, message: JsonObject) -> JsonObject:

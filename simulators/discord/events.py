@@ -113,7 +113,7 @@ def place_of(world: World, channel: Channel, author: int) -> JsonObject:
         return {}
     guild = world.guilds[channel.guild]
     place: JsonObject = {"guild_id": str(channel.guild)}
-    return place | {"member": member_object(world, guild, author)} if author in guild.members else place
+    return place | {"member": member_object(guild)} if author in guild.members else place
 
 
 def secret(world: World) -> str:

@@ -1,5 +1,6 @@
 """Attachments: uploaded as parts of a form, described in the message, fetched by a signed URL that expires."""
 
+import hmac
 import mimetypes
 import re
 import struct
@@ -72,7 +73,9 @@ def download(world: World, request: web.Request) -> web.Response:
         expires = int(request.query.get("ex", "0"), 16)
     except ValueError:
         expires = 0
-    fresh = expires > world.now() and path_hash(path, expires, secret(world)) == request.query.get("hm", "")
+    fresh = expires > world.now() and hmac.compare_digest(
+        path_hash(path, expires, secret(world)), request.query.get("hm", "")
+    )
     if not fresh or str(file.channel) != request.match_info["channel"]:
         return web.Response(status=404, text="This content is no longer available.")
     inline = file.mime in INLINE or file.mime.startswith("audio/")

@@ -51,6 +51,7 @@ class Connection:
         self._session: Session | None = None
         self._writer: asyncio.Task[None] | None = None
         self._end: tuple[int, str] = (1000, "")
+        self._farewell = 0  # the code with which the client closed
 
     async def run(self, closing: asyncio.Event) -> None:
         """Until either side closes."""
@@ -67,10 +68,10 @@ class Connection:
                 if task:
                     task.cancel()
             await asyncio.gather(*(t for t in (reader, self._writer) if t), return_exceptions=True)
-            self._leave(keep=not ended or self._socket.close_code not in (1000, 1001))
+            self._leave()
             await self._close(*(self._end if ended else (1001, "Server restart")))
 
-    def _leave(self, keep: bool) -> None:
+    def _leave(self) -> None:
         """Give up the session: a client that closes with 1000 or 1001 ends it, otherwise it may be resumed."""
         session = self._session
         if session is None:
@@ -78,7 +79,7 @@ class Connection:
         session.attached -= 1
         if session.attached == 0 and self._world.sessions.get(session.id) is session:
             session.detached = self._world.tick()
-            if not keep:
+            if self._farewell in (1000, 1001):
                 del self._world.sessions[session.id]
 
     async def _close(self, code: int, reason: str) -> None:
@@ -94,6 +95,8 @@ class Connection:
                 left = beat + silence - self._world.tick()
                 async with asyncio.timeout(max(left, 0.001)):
                     message = await self._socket.receive()
+                if message.type is WSMsgType.CLOSE:
+                    self._farewell = message.data or 1000
                 if message.type in (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR):
                     return
                 payload = _payload(message.data)

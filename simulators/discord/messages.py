@@ -14,6 +14,7 @@ from simulators.discord.wire import stamp
 
 EMPTY = ApiError(400, 50006, "Cannot send an empty message")
 DEFAULT, REPLY, SLASH_REPLY = 0, 19, 20
+LOADING = 1 << 7
 
 
 def find_message(channel: Channel, number: int) -> Seen:
@@ -142,8 +143,13 @@ def _together(world: World, one: int, other: int) -> bool:
     return any({one, other} <= guild.members for guild in world.guilds.values())
 
 
-def change(world: World, channel: Channel, seen: Seen, params: Params, flags: int = 1 << 2) -> JsonObject:
-    """Apply an edit to a message and tell everybody. Raises ApiError."""
+def change(
+    world: World, channel: Channel, seen: Seen, params: Params, flags: int = 1 << 2, first: bool = False
+) -> JsonObject:
+    """Apply an edit to a message and tell everybody. Raises ApiError.
+
+    first: it takes the place of "thinking", which does not count as an edit.
+    """
     values = params.values
     text = forms.content_of(values)
     embeds = forms.embeds_of(values)
@@ -165,7 +171,10 @@ def change(world: World, channel: Channel, seen: Seen, params: Params, flags: in
     message["attachments"] = attachments + upload_all(world, channel, params, values.get("attachments"))
     if not any(message[name] for name in ("content", "embeds", "attachments", "components")):
         raise EMPTY
-    message["edited_timestamp"] = stamp(world.now())
+    if first:
+        message["flags"] &= ~LOADING
+    else:
+        message["edited_timestamp"] = stamp(world.now())
     replace(world, channel, seen, message)
     return message
 

@@ -75,13 +75,15 @@ async def read_params(request: web.Request) -> Params:
 
 
 def json_object(body: bytes) -> JsonObject:
-    """A JSON object; an empty body is an empty object. Raises ApiError otherwise."""
+    """A JSON object; an empty body is an empty object, a list becomes the value of "". Raises ApiError otherwise."""
     if not body:
         return {}
     try:
         value = json.loads(body)
     except ValueError:
         raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
+    if isinstance(value, list):
+        return {"": value}
     if not isinstance(value, dict):
         raise ApiError(400, 50035, "Invalid Form Body")
     return value

@@ -10,7 +10,7 @@ from simulators.discord.state import DM, FORUM, THREADS, Bot, Channel, Guild, Js
 from simulators.discord.wire import stamp
 
 
-def member_object(world: World, guild: Guild, number: int) -> JsonObject:
+def member_object(guild: Guild) -> JsonObject:
     """A guild member without its user, as events carry it beside an author."""
     return {
         "roles": [],
@@ -142,7 +142,7 @@ def _everyone(guild: Guild) -> JsonObject:
 
 
 def guild_members(world: World, guild: Guild) -> list[JsonObject]:
-    return [{"user": world.profile(n), **member_object(world, guild, n)} for n in sorted(guild.members)]
+    return [{"user": world.profile(n), **member_object(guild)} for n in sorted(guild.members)]
 
 
 def application_object(world: World, bot: Bot, verify_key: str) -> JsonObject:

@@ -7,16 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 from aiohttp import web
 
-from simulators.discord import people, seeding, snapshot
+from simulators.discord import interactions, people, seeding, snapshot
 from simulators.discord.api import Api
 from simulators.discord.control import Control
+from simulators.discord.endpoint import Endpoint
 from simulators.discord.faults import parse_fault
 from simulators.discord.files import download
 from simulators.discord.gateway import Gateway
 from simulators.discord.places import socket_url
-from simulators.discord.state import Bot, Config, JsonObject, World
+from simulators.discord.state import Bot, Config, Interaction, JsonObject, World
 from simulators.discord.striking import arm
 
 WORLD = web.AppKey("world", World)
@@ -48,8 +50,17 @@ def create_app(config: Config | None = None) -> web.Application:
     app.router.add_get(r"/attachments/{channel:\d+}/{file:\d+}/{name}", attachment)
 
     async def running(_: web.Application) -> AsyncIterator[None]:
-        async with _saving(world):
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+        async with aiohttp.ClientSession(connector=connector) as session, _saving(world):
+            endpoint = Endpoint(world, session)
+            world.deliver, world.verify = endpoint.deliver, endpoint.verify
+            bot, wanted = next(iter(world.bots.values())), config.interactions_url or ""
+            trying = asyncio.create_task(endpoint.keep_trying(bot, wanted)) if wanted else None
             yield
+            if trying:
+                trying.cancel()
+                await asyncio.gather(trying, return_exceptions=True)
+            await endpoint.stop()
 
     async def hang_up(_: web.Application) -> None:
         closing.set()
@@ -112,6 +123,25 @@ class Simulator:
         where = people.find_channel(self.world, person, channel, fields.get("bot"))
         return people.write(self.world, where, person, content, fields.get("reply_to")).message
 
+    def press(
+        self,
+        user: str | int,
+        message_id: str | int,
+        custom_id: str,
+        channel: str | int | None = None,
+        values: list[str] | None = None,
+    ) -> Interaction:
+        """A person presses a button."""
+        person = people.find_person(self.world, user)
+        where = people.find_channel(self.world, person, channel)
+        return interactions.press(self.world, where, person, int(message_id), custom_id, values)
+
+    def command(self, user: str | int, name: str, channel: str | int | None = None, **options: Any) -> Interaction:
+        """A person runs a slash command of the first bot."""
+        person = people.find_person(self.world, user)
+        where = people.find_channel(self.world, person, channel)
+        return interactions.run_command(self.world, self.bot, where, person, name, options)
+
     def react(
         self, user: str | int, message_id: str | int, emoji: str, channel: str | int | None = None, remove: bool = False
     ) -> bool:
@@ -141,6 +171,7 @@ async def run_simulator(
         site = web.TCPSite(runner, host, port)
         await site.start()
         bound = runner.addresses[0][1]
-        yield Simulator(f"http://{host}:{bound}", app[WORLD])
+        app[WORLD].root = f"http://{host}:{bound}"
+        yield Simulator(app[WORLD].root, app[WORLD])
     finally:
         await runner.cleanup()

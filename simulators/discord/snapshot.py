@@ -69,6 +69,7 @@ def load(world: World, path: Path) -> None:
     files = (Stored(**one | {"data": base64.b64decode(one["data"])}) for one in state["files"])
     world.files = {file.id: file for file in files}
     world.interactions = {one["id"]: Interaction(**one) for one in state["interactions"]}
+    world.tokens = {one.token: one for one in world.interactions.values()}
     world.nonces = {(bot, nonce): (made, channel, number) for bot, nonce, made, channel, number in state["nonces"]}
     world.truth = state["truth"]
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -191,12 +191,14 @@ class Interaction:
 @dataclass(slots=True)
 class World:
     """Everything there is. `now` is wall-clock seconds, `tick` monotonic seconds; `deliver` posts an interaction to the
-    bot's endpoint."""
+    bot's endpoint, `verify` sets that endpoint or raises ApiError. root: where it was last asked for by HTTP. missed:
+    events that no session was there to get."""
 
     config: Config
     now: Callable[[], float] = time.time
     tick: Callable[[], float] = time.monotonic
     deliver: Callable[[Bot, Interaction, JsonObject], None] = lambda bot, interaction, payload: None
+    verify: Callable[[Bot, str], Awaitable[None]] | None = None
     bots: dict[int, Bot] = field(default_factory=dict)
     by_token: dict[str, Bot] = field(default_factory=dict)
     people: dict[int, Person] = field(default_factory=dict)
@@ -205,6 +207,7 @@ class World:
     dialogues: dict[tuple[int, int], Channel] = field(default_factory=dict)
     files: dict[int, Stored] = field(default_factory=dict)
     interactions: dict[int, Interaction] = field(default_factory=dict)
+    tokens: dict[str, Interaction] = field(default_factory=dict)
     nonces: dict[tuple[int, str], tuple[float, int, int]] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     truth: list[JsonObject] = field(default_factory=list)
