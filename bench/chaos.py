@@ -41,6 +41,7 @@ from webhooks.signing import SignatureRefused, verify
 
 TOKEN = "4242:" + "c" * 35
 SECRET = "chaos-" + "s" * 26
+FREE = {"bot": 10_000, "chat": 10_000, "workspace": 10_000}  # the simulator has no limits here
 WORD = re.compile(r"c\d+m\d+")
 
 
@@ -151,7 +152,7 @@ async def prepare(run: Run, ring: KeyRing, hook: str, secret: list[str]) -> None
     async with database.workspace(workspace) as conn:
         account = await accounts.create(
             conn, ring, workspace, kind="telegram", name="chaos", mode="webhook",
-            credentials={"token": TOKEN, "webhook_secret": SECRET}, settings={"answer": "echo"},
+            credentials={"token": TOKEN, "webhook_secret": SECRET}, settings={"answer": "echo", "pace": FREE},
             profile={"id": 4242, "username": "chaos_bot"},
         )  # fmt: skip
         _, key = await endpoints.register(

@@ -79,7 +79,7 @@ class Stores:
                 name="bench",
                 mode="webhook",
                 credentials={"token": TOKEN, "webhook_secret": SECRET},
-                settings=dict(settings),
+                settings={"pace": {"bot": 1e6, "chat": 1e6, "workspace": 1e6}, **settings},
                 profile={"id": int(TOKEN.split(":")[0]), "username": "bench_bot"},
             )
 

@@ -65,17 +65,18 @@ class Ask:
 
 
 def asking(account: Account, pace: Pace, chat: str, share: float) -> Ask:
-    """What a message to `chat` asks for. `account.settings["pace"]` overrides {"bot", "chat"}, messages a second."""
+    """What a message to `chat` asks for. `account.settings["pace"]` overrides "bot", "chat" and "workspace"."""
     own: Json = account.settings.get("pace") or {}
     bot, bot_burst = _own(own.get("bot"), pace.bot, pace.bot_burst)
     place, place_burst = _own(own.get("chat"), pace.chat, pace.chat_burst)
+    shared, shared_burst = _own(own.get("workspace"), _WORKSPACE.count, _WORKSPACE.burst)
     name = f"{account.account_id}:{chat}"
     return Ask(
         (keys.pace("pause", account.account_id), keys.pace("pause", name)),
         (
             (keys.pace("bot", account.account_id), Rate(bot, 1, bot_burst)),
             (keys.pace("chat", name), Rate(place, 1, place_burst)),
-            (keys.pace("workspace", account.workspace_id), _WORKSPACE),
+            (keys.pace("workspace", account.workspace_id), Rate(shared, 1, shared_burst)),
         ),
         share,
     )

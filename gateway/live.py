@@ -28,7 +28,15 @@ class Live:
     """
 
     def __init__(
-        self, preview: Preview, client: Any, address: Json, key: str, *, store: Store, allowed: Allowed
+        self,
+        preview: Preview,
+        client: Any,
+        address: Json,
+        key: str,
+        *,
+        store: Store,
+        allowed: Allowed,
+        patience: float = _PATIENCE,
     ) -> None:
         self._preview = preview
         self._client = client
@@ -36,6 +44,7 @@ class Live:
         self._key = key
         self._store = store
         self._allowed = allowed
+        self._patience = patience
         self._text = ""
         self._shown = ""
         self._state: Json = {}
@@ -64,7 +73,7 @@ class Live:
             self._task.cancel()
 
     async def _run(self) -> None:
-        await self._rest(_PATIENCE)
+        await self._rest(self._patience)
         while not self._ended.is_set():
             text = heal(self._text)
             if text.strip() and text != self._shown and await self._allowed() and not await self._show(text):

@@ -89,7 +89,7 @@ async def telegram_account(ground: Ground, workspace_id: str, *, token: str = TO
             name="bot",
             mode="webhook",
             credentials={"token": token, "webhook_secret": SECRET},
-            settings=dict(settings),
+            settings={"pace": {"bot": 10_000, "chat": 10_000, "workspace": 10_000}, **settings},
             profile={"id": int(token.split(":")[0]), "username": "parley_bot"},
         )
 

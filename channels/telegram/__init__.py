@@ -1,15 +1,34 @@
 """Telegram: a bot's updates in, replies out. https://core.telegram.org/bots/api"""
 
-from channels.telegram.client import Sessions, TelegramClient, open_client, open_sessions
-from channels.telegram.install import install, open_bot, uninstall
+from channels.telegram.buttons import acknowledge
+from channels.telegram.client import TelegramClient, open_client
+from channels.telegram.draft import PREVIEW
+from channels.telegram.files import fetch
+from channels.telegram.install import install, open_bot, pace, probe, uninstall
 from channels.telegram.parse import parse
 from channels.telegram.poll import PollError, connect, disconnect, get_updates, next_offset
 from channels.telegram.render import render
 from channels.telegram.send import send, typing
 from channels.telegram.verify import verify
+from channels.wire import Sessions, open_sessions
 from kernel.types import Channel
 
-CHANNEL = Channel("telegram", verify, parse, render, send, typing, open_bot, install=install, uninstall=uninstall)
+CHANNEL = Channel(
+    "telegram",
+    verify,
+    parse,
+    render,
+    send,
+    typing,
+    open_bot,
+    install=install,
+    uninstall=uninstall,
+    preview=PREVIEW,
+    acknowledge=acknowledge,
+    fetch=fetch,
+    probe=probe,
+    pace=pace,
+)
 
 __all__ = [
     "CHANNEL",

@@ -25,6 +25,7 @@ from kernel.types import Account, Json
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
+DOWNLOAD_SECONDS = 60.0
 _HEADERS = {"Content-Type": "application/json"}
 
 
@@ -112,6 +113,11 @@ class TelegramClient:
         status, payload = await exchange(session, "POST", url, body, _HEADERS, read_seconds)
         return answer_of(status, payload)
 
+    async def download(self, path: str, limit: int) -> tuple[int, bytes]:
+        """Status and bytes of a file; one byte more than `limit` at most. Raises NotConnected or NoAnswer."""
+        url = URL(f"{self._files}/{quote(path)}", encoded=True)
+        return await exchange(self.sessions.send, "GET", url, None, None, DOWNLOAD_SECONDS, most=limit + 1)
+
 
 async def exchange(
     session: aiohttp.ClientSession,
@@ -121,10 +127,12 @@ async def exchange(
     headers: dict[str, str] | None,
     read_seconds: float,
     connect_seconds: float = CONNECT_SECONDS,
+    most: int | None = None,
 ) -> tuple[int, bytes]:
     """Status and body of one HTTP exchange, tried once (aiohttp repeats only idempotent methods by itself).
 
-    Raises NotConnected or NoAnswer, raised outside the handler so that no exception with the address hangs on them.
+    `most`: no more than so many bytes of the body are read. Raises NotConnected or NoAnswer, raised outside the handler
+    so that no exception with the address hangs on them.
     """
     timeout = _timeout(connect_seconds, read_seconds)
     failure: NetworkError
@@ -132,12 +140,23 @@ async def exchange(
         async with session.request(
             method, url, data=body, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
-            return response.status, await response.read()
+            return response.status, await _body_of(response, most)
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
         failure = NotConnected(type(error).__name__)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         failure = NoAnswer(type(error).__name__)
     raise failure
+
+
+async def _body_of(response: aiohttp.ClientResponse, most: int | None) -> bytes:
+    if most is None:
+        return await response.read()
+    body = bytearray()
+    async for chunk in response.content.iter_any():
+        body += chunk[: most - len(body)]
+        if len(body) >= most:
+            break
+    return bytes(body)
 
 
 @functools.cache

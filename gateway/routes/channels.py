@@ -56,6 +56,14 @@ class WidgetTheme(Shape):
     position: Literal["right", "left"] | None = None
 
 
+class PaceSettings(Shape):
+    """Messages a second that may be sent, where that differs from what the platform usually allows."""
+
+    bot: float | None = Field(None, gt=0, le=1_000_000)
+    chat: float | None = Field(None, gt=0, le=1_000_000)
+    workspace: float | None = Field(None, gt=0, le=1_000_000)
+
+
 class BotSettings(Shape):
     """`answer`: from knowledge, or echo as a test of the connection. `unknown_sends`: what to do about a message when
     nobody knows whether it arrived: send it again, or hold it for a person. `streaming`: whether an answer is shown
@@ -63,6 +71,7 @@ class BotSettings(Shape):
 
     answer: Literal["knowledge", "echo"] | None = None
     unknown_sends: Literal["resend", "hold"] | None = None
+    pace: PaceSettings | None = None
     streaming: bool | None = None
     gather_seconds: float | None = Field(None, ge=0, le=10)
     origins: list[Annotated[str, Field(max_length=300), AfterValidator(origin_of)]] | None = Field(
