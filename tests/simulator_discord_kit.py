@@ -50,6 +50,7 @@ class Client(discord.Client):
         super().__init__(intents=intents or discord.Intents.all(), connector=Elsewhere(root), **options)
         self.heard: list[discord.Message] = []
         self.events: list[str] = []
+        self.failures: list[Any] = []
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
         """The real one waits five seconds before every identify but the first."""

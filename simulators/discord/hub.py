@@ -21,7 +21,7 @@ class Listener:
 class Hub:
     listeners: set[Listener] = field(default_factory=set)
 
-    def publish(self, kind: str, **fields: Any) -> None:
+    def publish(self, kind: str, /, **fields: Any) -> None:
         if not self.listeners:
             return
         body = dump({"type": kind, **fields})
