@@ -22,6 +22,7 @@ from gateway.outbound import Sender
 from gateway.runner import Limits, TurnRunner
 from gateway.sweep import sweep
 from gateway.work import Work
+from identity.people import People
 from kernel import log
 from kernel.db import Database
 from kernel.errors import ConfigError
@@ -104,7 +105,11 @@ async def open_tools(ground: Ground) -> AsyncIterator[Tools]:
     answer = build_answer(settings, ground.embedder)
     try:
         yield Tools(
-            ground.retriever.search, answer, RedisSteps(ground.redis, settings.cache_ttl_seconds), settings.rag_top_k
+            ground.retriever.search,
+            answer,
+            RedisSteps(ground.redis, settings.cache_ttl_seconds),
+            settings.rag_top_k,
+            People(ground.database, ground.ring, ground.limiter),
         )
     finally:
         await answer.close()

@@ -160,6 +160,24 @@ BEGIN
     UPDATE link_offers o SET into_user = link_people.into_user WHERE o.workspace_id = ws AND o.into_user = gone;
 END $$;
 
+-- A turn that was being opened while two people were joined may still name the one that is gone, who has no identity any
+-- more: what is theirs is the other's. Nothing happens when that person has identities again.
+CREATE FUNCTION move_stragglers(ws text, gone text, into_user text) RETURNS void
+    LANGUAGE plpgsql AS $$
+DECLARE places text[];
+BEGIN
+    IF EXISTS (SELECT FROM identities i WHERE i.workspace_id = ws AND i.user_id = gone) THEN
+        RETURN;
+    END IF;
+    UPDATE turns t SET user_id = into_user WHERE t.workspace_id = ws AND t.status = 'running' AND t.user_id = gone;
+    UPDATE sessions s SET user_id = into_user WHERE s.workspace_id = ws AND s.user_id = gone AND s.closed_at IS NULL;
+    UPDATE conversations c SET user_id = into_user WHERE c.workspace_id = ws AND c.user_id = gone AND c.private;
+    places := ARRAY (SELECT c.conversation_id FROM conversations c
+                     WHERE c.workspace_id = ws AND c.user_id = into_user AND c.private);
+    UPDATE messages m SET user_id = into_user
+    WHERE m.workspace_id = ws AND m.conversation_id = ANY (places) AND m.user_id = gone;
+END $$;
+
 -- Who may use a bot that lets in paired people only, and who has asked. The code is no secret of ours: it shows the
 -- operator that the one who asks is the one they are talking to, and only an operator can use it.
 CREATE TABLE pairings (

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernel.types import Json
+from pipeline.people import People
 from pipeline.steps import Recorder
 from pipeline.turns import Turn
 
@@ -18,9 +19,14 @@ Emit = Callable[[str], None]
 
 
 class Search(Protocol):
-    """Retrieval as the machine needs it: hits, best first, each with chunk_id, document_id, title, text, score…"""
+    """Retrieval as the machine needs it: hits, best first, each with chunk_id, document_id, title, text, score…
 
-    async def __call__(self, workspace_id: str, query: str, history: Sequence[Json], k: int) -> list[Json]: ...
+    `public`: only from collections that any place may see.
+    """
+
+    async def __call__(
+        self, workspace_id: str, query: str, history: Sequence[Json], k: int, *, public: bool
+    ) -> list[Json]: ...
 
 
 class Answer(Protocol):
@@ -31,12 +37,13 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What steps may use. `top_k` is the number of passages an answer is drawn from."""
+    """What steps may use. `top_k` is the number of passages an answer is drawn from; without `people` nobody links."""
 
     search: Search
     answer: Answer
     recorder: Recorder
     top_k: int
+    people: People | None = None
 
 
 @dataclass(slots=True)

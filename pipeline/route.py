@@ -8,37 +8,19 @@ from types import MappingProxyType
 from typing import Any
 
 from kernel.types import Choice, Citation, InboundMessage, Json, Reply
+from pipeline import commands
 from pipeline.machine import State, Step, Tools
 from pipeline.turns import Turn
 
-WELCOME = (
-    "Hello! Ask me anything about what this workspace knows, and I will answer with my sources.\n\n"
-    "/new starts a fresh conversation, /help shows what I can do."
-)
-HELP = (
-    "**What I can do**\n\n- Answer questions from the workspace's documents, and name my sources\n"
-    "- Keep the thread: follow-up questions work\n\n**Commands**\n\n- /new starts a fresh conversation\n"
-    "- /help shows this text"
-)
-FRESH = "A fresh start. What would you like to know?"
-UNREADABLE = "I can't read {kind} yet. Please write your question as text, and I will gladly help."
 FAILED = "Sorry, something went wrong on my side and I could not answer that. Please try again in a moment."
 
 NONE: Mapping[str, Any] = MappingProxyType({})
 
-_KINDS = {
-    "voice": "voice messages",
-    "photo": "pictures",
-    "video": "videos",
-    "sticker": "stickers",
-    "location": "places",
-}
-
 
 def steps_for(turn: Turn, *, echo: bool = False) -> Sequence[Step]:
     """The route of a turn. `echo` is an account's connectivity test: it repeats what it hears."""
-    if turn.updates[0].kind in ("command", "unsupported"):
-        return (Step("compose", _canned, recorded=False),)
+    if turn.updates[0].kind in ("command", "unsupported", "stranger"):
+        return (Step("compose", commands.say, recorded=False),)
     if echo:
         return (Step("compose", _echo, recorded=False),)
     return (
@@ -93,16 +75,6 @@ def reply_of(composed: Json, settings: Mapping[str, Any] = NONE) -> Reply:
     )
 
 
-async def _canned(state: State, tools: Tools) -> Json:
-    first = state.turn.updates[0]
-    if first.kind == "unsupported":
-        text = UNREADABLE.format(kind=_KINDS.get(first.detail, f"messages of this kind ({first.detail or 'unknown'})"))
-    else:
-        known = {"start": WELCOME, "help": HELP, "new": FRESH}
-        text = known.get(first.command, f"I don't know the command /{first.command}.\n\n{HELP}")
-    return {"text": text}
-
-
 async def _echo(state: State, tools: Tools) -> Json:
     return {"text": question(state.turn.updates)}
 
@@ -117,7 +89,8 @@ async def _retrieve(state: State, tools: Tools) -> Json:
     started = time.perf_counter()
     wanted = state.turn.updates[-1].detail  # a REST caller may say how many passages it wants
     k = int(wanted) if wanted.isdecimal() else tools.top_k
-    hits = await tools.search(state.turn.workspace_id, asked["question"], asked["history"], k)
+    turn = state.turn
+    hits = await tools.search(turn.workspace_id, asked["question"], asked["history"], k, public=not turn.private)
     return {"hits": hits, "took_ms": round((time.perf_counter() - started) * 1000, 1)}
 
 
@@ -130,7 +103,9 @@ async def _answer(state: State, tools: Tools) -> Json:
 
 async def _compose(state: State, tools: Tools) -> Json:
     answer = state.results["answer"]
-    unread = dict.fromkeys(_KINDS[update.detail] for update in state.turn.updates if update.detail in _KINDS)
+    unread = dict.fromkeys(
+        commands.KINDS[update.detail] for update in state.turn.updates if update.detail in commands.KINDS
+    )
     note = f"\n\n_(I can't look at {' or '.join(unread)} yet, so this answers your words alone.)_" if unread else ""
     return {
         "text": answer["text"] + note,

@@ -37,7 +37,7 @@ class Scripted:
         return {"text": f"you said: {question}", "citations": [], "grounded": True, "score": 1.0, "model": "scripted"}
 
 
-async def no_hits(workspace_id: str, query: str, history: Sequence[Json], k: int) -> list[Json]:
+async def no_hits(workspace_id: str, query: str, history: Sequence[Json], k: int, *, public: bool) -> list[Json]:
     return []
 
 

@@ -28,18 +28,20 @@ class Retriever:
         collection: str | None = None,
         filter: Json | None = None,
         by_document: bool = True,
+        public: bool = False,
     ) -> list[Json]:
         """Up to `k` hits, best first, one a document unless told otherwise. Raises NotFound for an unknown collection.
 
         A hit: chunk_id, document_id, external_id, title, heading, text, score (0 to 1, fused), dense_score (cosine),
-        bm25_score and the document's metadata. `filter` is contained in that metadata.
+        bm25_score and the document's metadata. `filter` is contained in that metadata. With `public` the database
+        looks at public collections only.
         """
         plan = plan_search(query, history)
         vectors = await self._embedder.embed([part.text for part in plan.dense], kind="query")
         async with self._database.workspace(workspace_id) as conn:
             ids = await collections.searchable(conn, self._embedder.model, collection)
             rows = await conn.fetch(
-                "SELECT * FROM search_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+                "SELECT * FROM search_chunks($1, $2, $3, $4, $5, $6, $7, $8, $9, public_only => $10)",
                 workspace_id,
                 ids,
                 [part.text for part in plan.lexical],
@@ -49,6 +51,7 @@ class Retriever:
                 k,
                 by_document,
                 filter,
+                public,
             )
         return [_hit(dict(row)) for row in rows]
 
