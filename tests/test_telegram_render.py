@@ -3,31 +3,29 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from html import unescape
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from markdown_it import MarkdownIt
 
 from channels.markdown import parse
-from channels.split import cut, is_boundary, utf16_length
-from channels.telegram import render
 from channels.packing import pack
 from channels.pieces import flatten
+from channels.split import cut, is_boundary, utf16_length
+from channels.telegram import render
 from channels.telegram.render import DIALECT, LIMITS, _sized, _unit
-from kernel.types import Citation, Reply, Unit
+from kernel.types import Choice, Citation, Reply, Unit
 from simulators.telegram.markup_html import parse_html
+from tests.rendering_kit import FAMILY, content_of, long_markdown, markdown, words
 
 ADDRESS = {"chat_id": 7, "thread_id": None, "reply_to": None, "private": True}
 TOKEN = re.compile(r"<(/?)([a-z]+)((?: [a-z]+=\"[^\"<>]*\")*)>|([<>])|(&)(amp;|lt;|gt;|quot;|#x27;)?")
 ALONE = {"code", "pre"}
-FAMILY = "👨\u200d👩\u200d👧\u200d👦"
 
 
-def html(markdown: str) -> str:
-    units = render(Reply(markdown), ADDRESS)
+def html(source: str) -> str:
+    units = render(Reply(source), ADDRESS)
     assert len(units) == 1
     return str(units[0].payload["text"])
 
@@ -63,51 +61,30 @@ def check(unit: Unit) -> str:
     assert visible == unit.plain
     assert 0 < utf16_length(visible) <= 4096
     assert visible.strip()
-    parse_html(raw)
+    assert parse_html(raw)[0] == visible
     return visible
 
 
-def words(text: str) -> Counter[str]:
-    return Counter(character for character in text if character.isalnum())
-
-
-def content_of(markdown: str) -> str:
-    """What a reader of the markdown would read, by the grammar alone."""
-    parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 500}).enable(["table", "strikethrough"])
-    parser.disable("reference")
-    text = markdown.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    leaves = [leaf for token in parser.parse(text) for leaf in (token.children or [token])]
-    return "".join(leaf.content for leaf in leaves)
-
-
-def check_all(markdown: str) -> list[str]:
-    shown = [check(unit) for unit in render(Reply(markdown), ADDRESS)]
-    assert not words(content_of(markdown)) - words("".join(shown))
+def check_all(source: str) -> list[str]:
+    shown = [check(unit) for unit in render(Reply(source), ADDRESS)]
+    assert not words(content_of(source)) - words("".join(shown))
     return shown
 
 
-MARKS = ["*", "**", "_", "~~", "`", "```", "```py\n", "\n", "\n\n", "> ", "- ", "1. ", "7) ", "# ", "    ", "|", "\\"]
-LINKS = ["[", "](", ")", "](http://a.b/c?d=e&f)", "](/x)", "![", "[1]", "<http://a.b>", "[1]: http://a.b\n"]
-TEXTS = ["<b>", "&amp;", "&", "<", ">", '"', "word", "Ünïcode", "表格", FAMILY, "🇩🇪🇫🇷", "e\u0301", "\ud800", "\0"]
-BLOCKS = ["|a|b|\n|-|-|\n", "|c|d|\n", "---\n", "\u200b", " ", ". ", "\t"]
-PARTS = st.sampled_from([*MARKS, *LINKS, *TEXTS, *BLOCKS])
-MARKDOWN = st.lists(PARTS | st.text(max_size=6), max_size=40).map("".join)
-
-
-@settings(deadline=None)
-@given(MARKDOWN)
-def test_any_markdown_is_valid_html_that_loses_nothing(markdown: str) -> None:
-    check_all(markdown)
+@settings(deadline=None, max_examples=200)
+@given(markdown)
+def test_any_markdown_is_valid_html_that_loses_nothing(text: str) -> None:
+    check_all(text)
 
 
 @settings(max_examples=30, deadline=None)
-@given(st.lists(st.tuples(MARKDOWN, st.integers(1, 400)), min_size=1, max_size=4))
-def test_any_long_markdown_is_cut_into_valid_units(parts: list[tuple[str, int]]) -> None:
-    check_all("\n\n".join((part * times)[:9000] for part, times in parts))
+@given(long_markdown)
+def test_any_long_markdown_is_cut_into_valid_units(text: str) -> None:
+    check_all(text)
 
 
 @pytest.mark.parametrize(
-    ("markdown", "expected"),
+    ("source", "expected"),
     [
         ("plain words, here.", "plain words, here."),
         ("# Top\ntext", "<b>Top</b>\n\ntext"),
@@ -138,9 +115,9 @@ def test_any_long_markdown_is_cut_into_valid_units(parts: list[tuple[str, int]])
         ("|a|b|\n|-|-|", "a │ b"),
     ],
 )
-def test_each_element(markdown: str, expected: str) -> None:
-    assert html(markdown) == expected
-    check_all(markdown)
+def test_each_element(source: str, expected: str) -> None:
+    assert html(source) == expected
+    check_all(source)
 
 
 def test_a_wide_table_becomes_records() -> None:
@@ -165,6 +142,30 @@ def test_sources_stand_at_the_end_as_their_own_block() -> None:
     check(unit)
 
 
+def test_buttons_stand_under_the_last_unit() -> None:
+    choices = [
+        Choice("Opening hours", "When are you open?"),
+        Choice("y", "y" * 61),
+        Choice("Hours", "When are you open?"),
+    ]
+    units = render(Reply("word " * 1200, feedback="trn_1", choices=choices), ADDRESS)
+    assert ["reply_markup" in unit.payload for unit in units] == [False, True]
+    assert units[-1].payload["reply_markup"] == {
+        "inline_keyboard": [
+            [{"text": "Opening hours", "callback_data": "say:When are you open?"}],
+            [{"text": "👍", "callback_data": "fb:up:trn_1"}, {"text": "👎", "callback_data": "fb:down:trn_1"}],
+        ]
+    }
+
+
+def test_a_label_that_reads_like_another_address_shows_where_it_leads() -> None:
+    assert html("[google.com](http://evil.io)") == "google.com (http://evil.io)"
+    assert html("[https://a.b/x](https://a.b/x?y=1)") == '<a href="https://a.b/x?y=1">https://a.b/x</a>'
+    assert html("[www.a.b](https://a.b/c) [Read on](https://a.b)") == (
+        '<a href="https://a.b/c">www.a.b</a> <a href="https://a.b">Read on</a>'
+    )
+
+
 def test_only_the_first_unit_answers_the_message_in_a_group() -> None:
     units = render(Reply("word " * 2000), {**ADDRESS, "reply_to": 31, "private": False})
     assert units[0].payload["reply_parameters"] == {"message_id": 31, "allow_sending_without_reply": True}
@@ -172,9 +173,9 @@ def test_only_the_first_unit_answers_the_message_in_a_group() -> None:
     assert all("reply_parameters" not in unit.payload for unit in units[1:])
 
 
-@pytest.mark.parametrize("markdown", ["", " \n ", "\u200b", "#"])
-def test_an_empty_reply_still_shows_something(markdown: str) -> None:
-    (unit,) = render(Reply(markdown), ADDRESS)
+@pytest.mark.parametrize("source", ["", " \n ", "\u200b", "#"])
+def test_an_empty_reply_still_shows_something(source: str) -> None:
+    (unit,) = render(Reply(source), ADDRESS)
     assert check(unit) == "…"
 
 

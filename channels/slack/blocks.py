@@ -87,8 +87,9 @@ def _block(piece: Piece, inside: list[Json]) -> Json:
 
 
 def _list_style(piece: Piece) -> str:
-    """How Slack numbers the item that begins here; empty for what is no item, or one that it cannot number."""
-    if not piece.begins_item or piece.number == 0:
+    """How Slack marks the item that begins here; empty for what is no item, and for what it cannot mark: an item of
+    number 0, and one that is the first of a list that is itself the beginning of an item."""
+    if not piece.begins_item or piece.number == 0 or len(piece.lead.split()) > 1:
         return ""
     return "bullet" if piece.number is None else "ordered"
 
