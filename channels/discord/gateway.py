@@ -29,7 +29,6 @@ with warnings.catch_warnings():
 from kernel.types import Disconnected
 
 HANDSHAKE_SECONDS = 30.0
-TRIES = 6  # to get back to a session before it counts as lost
 STEADY_SECONDS = 10.0  # a connection that held as long begins a new count
 REFUSALS = {
     4004: "the bot token is not, or no longer, valid",
@@ -105,9 +104,9 @@ class Connection:
     def _made(self, socket: DiscordWebSocket) -> None:
         self._socket = socket
 
-    async def run(self) -> None:
-        """Resumes the session as long as Discord lets us, then raises Disconnected: what was said between two sessions
-        is for the history to tell."""
+    async def run(self, resumes: int) -> None:
+        """Resumes the session as long as Discord lets us, at most `resumes` times in a row, then raises Disconnected:
+        what was said between two sessions is for the history to tell."""
         failures = 0
         while True:
             began = time.monotonic()
@@ -121,10 +120,9 @@ class Connection:
             except (OSError, aiohttp.ClientError, TimeoutError) as error:
                 if not self.session_id:
                     raise Disconnected("away", f"no connection to the gateway: {type(error).__name__}") from None
-            finally:
-                await self._hang_up(4000)  # with 1000 Discord would forget the session
+            await self._hang_up(4000)  # with 1000 Discord would forget the session
             failures = 1 if time.monotonic() - began > STEADY_SECONDS else failures + 1
-            if failures > TRIES:
+            if failures > resumes:
                 raise Disconnected("away", "the gateway cannot be reached", retry_after=5.0)
             await asyncio.sleep(0 if failures == 1 else min(2.0**failures / 8, 5.0))
 

@@ -7,6 +7,7 @@ those that this client has met.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ _GUILDS_PAGE = 200
 _THREADS_PAGE = 100
 _THREADED = FORUMS | {0, 5}
 _HIDDEN = (403, 404)
+_ARCHIVING_SECONDS = 3600.0  # the shortest time of silence after which a thread is archived by itself
 
 
 async def history(
@@ -30,8 +32,11 @@ async def history(
     """Messages since then, as `parse` takes them, each channel's oldest first. `places` are addresses of conversations
     that are known to exist, direct messages above all.
 
+    Nothing for a bot whose interactions come over HTTP: to it nobody's messages are told in the first place.
     Raises Disconnected.
     """
+    if account.mode == "webhook":
+        return
     try:
         dialogues = dict.fromkeys([*(a["channel_id"] for a in places if a.get("private")), *client.places.private])
         for channel_id in dialogues:
@@ -52,7 +57,7 @@ async def _guild(client: DiscordClient, guild_id: str, since: float) -> AsyncIte
         return
     threads = active.get("threads", []) if isinstance(active, dict) else []
     client.places.note("GUILD_CREATE", {**guild, "channels": channels, "threads": threads})
-    for channel in channels:
+    for channel in channels if time.time() - since > _ARCHIVING_SECONDS else ():
         if channel["type"] in _THREADED:
             archived = [thread async for thread in _archived(client, channel["id"], since)]
             client.places.note("THREAD_LIST_SYNC", {"threads": archived})

@@ -9,7 +9,7 @@ import time
 from typing import Any
 
 from channels.discord.commands import COMMANDS, SlashCommand
-from channels.discord.places import THREADS
+from channels.discord.places import is_thread
 from channels.discord.shapes import an_object, objects, sender, snowflake, snowflake_or_none, storable, whole, word
 from channels.discord.snowflakes import seconds_of
 from kernel.types import Account, Ignored, InboundKind, InboundMessage, Json, Parsed
@@ -105,7 +105,7 @@ def _told(data: Json, kind: InboundKind, text: str, **more: Any) -> InboundMessa
     user = an_object(member, "user") if isinstance(member, dict) else an_object(data, "user")
     channel = data.get("channel") if isinstance(data.get("channel"), dict) else {}
     assert isinstance(channel, dict)
-    thread = channel.get("type") in THREADS
+    thread = is_thread(channel.get("type"))
     private = guild_id is None
     asked = seconds_of(number)
     answer: Json = {

@@ -16,16 +16,16 @@ INVALID_SECONDS = 600.0
 INVALID_MOST = 5000  # Discord bans an address at 10,000, and other processes may share ours
 _INVALID = (401, 403, 429)
 _KEPT = 2000
-_MAJOR = re.compile(r"/(?:channels|guilds)/\d+|/webhooks/\d+/[^/]+")
+_MAJOR = re.compile(r"(/channels|/guilds)/\d+|(/webhooks|/interactions)/\d+/[^/]+")
 
 
 @functools.lru_cache(4096)
 def route_of(method: str, path: str) -> tuple[str, str]:
     """The kind of call, and the top-level resource for which it is counted."""
     found = _MAJOR.match(path)
-    major = found.group() if found else ""
+    major, kind = (found.group(), found[1] or found[2]) if found else ("", "")
     rest = re.sub(r"\d{15,}", "*", path[len(major) :].partition("?")[0])
-    return f"{method} {major.partition('/')[0]}{major.split('/')[1] if major else ''}{rest}", major
+    return f"{method} {kind}{rest}", major
 
 
 @dataclass(slots=True)

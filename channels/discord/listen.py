@@ -21,22 +21,30 @@ from kernel.types import Account, Disconnected, Json, Take
 
 _log = log.get("discord")
 
-TRIES = 8  # to commit one event, over about half a minute
+COMMITS = 8  # tries at one event, over about half a minute
+RESUMES = 6  # tries to get back to a session before it counts as lost
 LEAVING_SECONDS = 1.0
 _DISPATCH = 0
 
 
-async def listen(client: DiscordClient, account: Account, take: Take, alive: Callable[[], None]) -> None:
+async def listen(
+    client: DiscordClient,
+    account: Account,
+    take: Take,
+    alive: Callable[[], None],
+    *,
+    commits: int = COMMITS,
+    resumes: int = RESUMES,
+) -> None:
     """See `kernel.types.Channel`. Ends with what `take` raises when that goes on for half a minute."""
     from channels.discord.gateway import Connection, intents
 
-    listener = Listener(client, account, take, alive)
+    listener = Listener(client, account, take, alive, commits)
     wanted = intents(message_content=wants_content(account))
-    connection = Connection(
-        client.sessions.poll, await gateway_url(client), client.token, wanted, listener.frame, listener.lanes.room
-    )
+    url = await gateway_url(client)
+    connection = Connection(client.sessions.poll, url, client.token, wanted, listener.frame, listener.lanes.room)
     listener.session = lambda: connection.session_id
-    reading = asyncio.create_task(connection.run())
+    reading = asyncio.create_task(connection.run(resumes))
     try:
         await asyncio.wait((reading, listener.lanes.failed), return_when=asyncio.FIRST_COMPLETED)
         if listener.lanes.failed.done():
@@ -78,11 +86,14 @@ async def gateway_url(client: DiscordClient) -> str:
 class Listener:
     """Sorts what the socket brings into lanes."""
 
-    def __init__(self, client: DiscordClient, account: Account, take: Take, alive: Callable[[], None]) -> None:
+    def __init__(
+        self, client: DiscordClient, account: Account, take: Take, alive: Callable[[], None], commits: int
+    ) -> None:
         self._client = client
         self._account = account
         self._take = take
         self._alive = alive
+        self._commits = commits
         self._deferring: set[asyncio.Task[None]] = set()
         self.lanes = Lanes(self._commit)
         self.session: Callable[[], str] = str
@@ -110,11 +121,11 @@ class Listener:
             self._spawn(self._defer(update["d"], immediately or immediate(self._account, update)))
 
     async def _taken(self, update: Json) -> Json | None:
-        for tried in range(TRIES):
+        for tried in range(self._commits):
             try:
                 return await self._take(update, orjson.dumps(update))
             except Exception as error:
-                if tried + 1 == TRIES:
+                if tried + 1 == self._commits:
                     raise
                 _log.warning("discord.not_committed", account=self._account.account_id, error=repr(error))
                 await asyncio.sleep(min(0.25 * 2**tried, 8.0))

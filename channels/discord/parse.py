@@ -12,7 +12,7 @@ from datetime import datetime
 
 from channels.discord.content import attachments_of, forwarded, unsupported
 from channels.discord.interactions import interaction
-from channels.discord.places import FORUMS, THREADS
+from channels.discord.places import is_forum, is_thread
 from channels.discord.reactions import reaction
 from channels.discord.shapes import an_object, sender, snowflake, snowflake_or_none, whole, word
 from channels.discord.snowflakes import seconds_of
@@ -111,7 +111,7 @@ def _reading(message: Json, text: str, files: bool, *, edited: bool) -> tuple[In
 def _titled(update: Json, message: Json, text: str) -> str:
     """The post that opens a thread of a forum asks in its title, too."""
     channel = update.get("channel") or {}
-    opens = message["id"] == message["channel_id"] and channel.get("parent_type") in FORUMS
+    opens = message["id"] == message["channel_id"] and is_forum(channel.get("parent_type"))
     return f"{word(channel, 'name')}\n\n{text}".strip() if opens else text
 
 
@@ -126,7 +126,7 @@ def _place(update: Json, event: Json, reply_to: str | None) -> Json:
     """The fields that say where: the channel is the conversation, be it a thread or not."""
     channel_id, guild_id = snowflake(event, "channel_id"), snowflake_or_none(event, "guild_id")
     channel = update.get("channel") or {}
-    thread = channel.get("type") in THREADS
+    thread = is_thread(channel.get("type"))
     private = guild_id is None
     return {
         "conversation_key": channel_id,

@@ -19,6 +19,14 @@ FORUMS = frozenset({FORUM, MEDIA})
 WITH_MESSAGES = frozenset({TEXT, VOICE, ANNOUNCEMENT, 13})
 
 
+def is_thread(kind: Any) -> bool:
+    return type(kind) is int and kind in THREADS
+
+
+def is_forum(kind: Any) -> bool:
+    return type(kind) is int and kind in FORUMS
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     type: int

@@ -40,8 +40,8 @@ def _is_snowflake(value: str) -> bool:
     return value.isascii() and value.isdecimal() and len(value) <= 20
 
 
-def whole(parent: Mapping[str, Any], key: str, default: int = 0) -> int:
-    value = parent.get(key, default)
+def whole(parent: Mapping[str, Any], key: str) -> int:
+    value = parent.get(key)
     if type(value) is not int:
         raise ValueError(f"{key} must be an integer")
     return value
