@@ -29,6 +29,7 @@ async def test_who_am_i(both: tuple[Simulator, AsyncWebClient]) -> None:
     sim, client = both
     me = await client.auth_test()
     assert me["bot_id"] == sim.bot.bot_id and me["user"] == "parley" and me["team"] == "Acme"
+    assert "chat:write" in me.headers["X-OAuth-Scopes"].split(",")
     with refusing("invalid_auth"):
         await client_for(sim, "xoxb-nobody").auth_test()
     with refusing("not_authed"):

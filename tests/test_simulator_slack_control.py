@@ -128,12 +128,16 @@ async def test_files_people_and_channels_from_outside(all_three: tuple[Simulator
         ("disconnect", {"reason": "boredom"}),
         ("app", {"request_url": f"{sim.url}/nowhere"}),
         ("home", {"user": "ada", "tab": "x"}),
+        ("pace", {"ack": "soon"}),
+        ("pace", {"hurry": 1}),
     ):
         await out.post(path, 400, **body)
     fault = await out.post("faults", kind="delay", ms=5)
     async with out.session.delete(f"faults/{fault['id']}") as answer:
         assert answer.status == 200
     assert (await out.get("faults"))["faults"] == []
+    assert (await out.post("pace", scale=0.01, retries=[0, 1, 2]))["retries"] == [0, 1, 2]
+    assert sim.world.pace.scale == 0.01
     assert (await out.post("app", streaming=False))["streaming"] is False
     await out.post("reset")
     assert (await out.get("truth"))["last"] == 0

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from simulators.slack.server import run_simulator
-from simulators.slack.state import Config
+from simulators.slack.state import Config, Pace
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
@@ -23,6 +23,8 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--bot-name", default=defaults.bot_name)
     parser.add_argument("--app-name", default=defaults.app_name)
     parser.add_argument("--request-url", help="where events, interactions and commands go without Socket Mode")
+    parser.add_argument("--public-url", help="where the app reaches this server, when not where it calls it")
+    parser.add_argument("--scale", type=float, default=1.0, help="the pauses before retries (0, 60, 300 s) times this")
     parser.add_argument("--state", metavar="FILE", help="keep everything in this file over restarts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
@@ -42,6 +44,8 @@ async def serve(options: argparse.Namespace) -> None:
         bot_name=options.bot_name,
         app_name=options.app_name,
         request_url=options.request_url,
+        public_url=options.public_url,
+        pace=Pace(scale=options.scale),
         state_file=options.state,
         seed=options.seed,
         streaming=options.streaming,

@@ -54,7 +54,10 @@ class Api:
         place = params.text("channel") or params.text("channel_id")
 
         def run() -> web.Response:
-            return self._answer(method, request, token, params)
+            answer = self._answer(method, request, token, params)
+            if install:
+                answer.headers["X-OAuth-Scopes"] = ",".join(install.scopes)
+            return answer
 
         return await self._through(request, method, install.team if install else "", place, run)
 

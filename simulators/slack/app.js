@@ -2,103 +2,19 @@
 // ?person=ada picks the person, ?channel=general the conversation, ?team=Acme the workspace; ?compact=1 hides the side bar.
 
 import { $, api, guarded, problem } from "./api.js";
-import { panel, showFaults } from "./faults.js";
+import { blocks } from "./blocks.js";
+import { panel } from "./faults.js";
 import { element } from "./mrkdwn.js";
-import { bubble, toast, tone } from "./render.js";
+import { bubble, toast } from "./render.js";
+import { asked, current, DM, hooks, names, POSITION, refresh, showChannels, showHead, showMail, state, view, where } from "./rooms.js";
 import { showErrors, showViews, wireViews } from "./views.js";
-
-const asked = new URLSearchParams(location.search);
-const state = { teams: [], users: [], channels: [], faults: [] };
-const view = { team: null, me: null, channel: null, thread: null, messages: new Map(), ephemerals: [], unread: new Map(), edit: null };
-const POSITION = "slack-simulator-me";
-const DM = "dm";
-
-// -- what there is ----------------------------------------------------------------------------------------------------
-
-const team = () => state.teams.find((one) => one.id === view.team);
-const named = (list, name) => list.find((one) => one.id === name || one.name === name || one.domain === name);
-const names = {
-  user: (id) => state.users.find((user) => user.id === id)?.real_name,
-  channel: (id) => state.channels.find((channel) => channel.id === id)?.name,
-  get app() { return state.app?.name || "App"; },
-};
-
-async function refresh() {
-  Object.assign(state, await api("state"));
-  const kept = JSON.parse(localStorage.getItem(POSITION) || "{}");
-  if (!team()) view.team = (named(state.teams, asked.get("team")) || named(state.teams, kept.team) || state.teams[0]).id;
-  const people = state.users.filter((user) => user.team === view.team && !user.is_bot);
-  if (!people.some((user) => user.id === view.me)) {
-    view.me = (named(people, asked.get("person")) || named(people, kept.me) || people[0])?.id;
-  }
-  showPeople(people);
-  showChannels();
-  showFaults(state.faults);
-  showMail();
-}
-
-// The conversations of the present user: channels they are in, and the app's messages, opened or not.
-function mine() {
-  const ours = state.channels.filter((channel) => channel.team === view.team);
-  const rooms = ours.filter((channel) => channel.kind !== "im" && (channel.kind === "channel" || channel.members.includes(view.me)));
-  const open = ours.find((channel) => channel.kind === "im" && channel.user === view.me);
-  const dialogue = team()?.installed ? [{ threads: {}, members: [], ...open, id: open?.id || DM, kind: "im", name: names.app }] : [];
-  return [...rooms, ...dialogue];
-}
-
-const current = () => mine().find((channel) => channel.id === view.channel);
-const where = () => (view.channel === DM ? {} : { channel: view.channel });
-
-function showPeople(people) {
-  $("team").replaceChildren(...state.teams.map((one) => element("option", { value: one.id, textContent: one.name, selected: one.id === view.team })));
-  $("user").replaceChildren(...people.map((user) => element("option", { value: user.id, textContent: user.real_name, selected: user.id === view.me })));
-}
-
-function pickChannel(all) {
-  const wanted = view.channel === null ? asked.get("channel") || DM : view.channel;
-  const dialogue = all.find((one) => one.kind === "im");
-  if (wanted === DM || !all.some((one) => one.id === wanted || one.name === wanted)) return (dialogue || all[0])?.id ?? null;
-  return named(all, wanted).id;
-}
-
-function showChannels() {
-  const all = mine();
-  view.channel = pickChannel(all);
-  const focused = $("channels").contains(document.activeElement);
-  const label = (channel) => (channel.kind === "im" ? channel.name : `${channel.kind === "group" ? "🔒" : "#"} ${channel.name}`);
-  $("channels").replaceChildren(...all.map((channel) => {
-    const count = view.unread.get(channel.id);
-    const button = element("button", { type: "button", ariaCurrent: String(channel.id === view.channel) },
-      channel.kind === "im" ? element("span", { className: `avatar small tone-${tone(channel.id)}`, ariaHidden: "true", textContent: channel.name[0] }) : null,
-      element("b", { textContent: label(channel) }),
-      count ? element("span", { className: "badge", textContent: count, ariaLabel: `${count} new` }) : null);
-    button.addEventListener("click", () => open(channel.id));
-    return element("li", {}, button);
-  }));
-  $("place").replaceChildren(...all.map((channel) => element("option", { value: channel.id, textContent: label(channel), selected: channel.id === view.channel })));
-  if (focused) $("channels").querySelector("[aria-current=true]")?.focus();
-  showHead();
-}
-
-function showHead() {
-  const channel = current();
-  const direct = channel?.kind === "im";
-  const person = names.user(view.me) || "";
-  $("title").textContent = channel ? (direct ? channel.name : `# ${channel.name}`) : "No channel";
-  $("subtitle").textContent = channel ? `${person} · ${direct ? "app" : `${channel.members.length} members`}` : "";
-  $("new-chat").hidden = $("home").hidden = !direct;
-}
-
-function showMail() {
-  const mail = `${state.pending_event_count} waiting, ${state.delivered_event_count} delivered, ${state.lost_event_count} lost`;
-  $("mail").textContent = `Events: ${mail}. Sockets: ${state.connections}.`;
-}
 
 // -- the messages of one conversation ---------------------------------------------------------------------------------
 
 async function open(id) {
   view.channel = id;
   view.thread = null;
+  view.home = false;
   view.unread.delete(id);
   $("app").classList.remove("listing");
   showChannels();
@@ -115,6 +31,7 @@ async function load() {
   if (found.channel) Object.assign(state.channels.find((one) => one.id === channel.id) || {}, found.channel);
   view.messages = new Map(found.messages.map((seen) => [seen.message.ts, seen]));
   view.ephemerals = found.ephemerals;
+  showHead();
   showMessages(true);
   await showViews(view.me, { me: view.me, names });
 }
@@ -134,9 +51,25 @@ function fill(list, found, inThread, always) {
   if (always || near) list.scrollTop = list.scrollHeight;
 }
 
+// Pictures come after their message: stay at the end when that is where the reader was.
+function follow(list) {
+  let end = true;
+  list.addEventListener("scroll", () => { end = list.scrollHeight - list.scrollTop - list.clientHeight < 60; });
+  list.addEventListener("load", () => { if (end) list.scrollTop = list.scrollHeight; }, true);
+}
+
 function showMessages(always) {
-  fill($("messages"), sorted().filter(inChannel), false, always);
+  $("home").textContent = view.home ? "Messages" : "Home";
+  if (view.home) showHome();
+  else fill($("messages"), sorted().filter(inChannel), false, always);
   showThread(always);
+}
+
+async function showHome() {
+  const { home } = await api(`views?user=${view.me}`);
+  const press = guarded((one, block, value) => api("presses", { user: view.me, view: home.id, action_id: one.action_id, block_id: block.block_id, value }));
+  const shown = home ? blocks(home.blocks, { names, press }) : [element("p", { textContent: "The app has published no home." })];
+  $("messages").replaceChildren(element("li", { className: "home content" }, ...shown));
 }
 
 function showThread(always) {
@@ -263,19 +196,31 @@ const handle = guarded(async (event) => {
     return;
   }
   if (event.type === "interaction") {
-    if (event.user === view.me && !event.ok) toast($("toast"), `${names.app} did not manage: ${event.error}`);
+    if (event.user === view.me && !event.interaction.ok) toast($("toast"), `${names.app} did not manage: ${event.interaction.error}`);
     return;
   }
   if (event.type === "view_errors") return void (event.user === view.me && showErrors(event.errors || {}));
-  if (event.type === "view") return void (event.user === view.me && await showViews(view.me, { me: view.me, names }));
+  if (event.type === "view") {
+    if (event.user !== view.me) return;
+    if (event.view.type !== "home") await showViews(view.me, { me: view.me, names });
+    else if (view.home) showMessages(false);
+    return;
+  }
   if (["user", "channel", "installed", "reset"].includes(event.type) || !state.channels.some((one) => one.id === event.channel)) await refresh();
   if (!QUIET.has(event.type) && event.channel && event.channel !== view.channel) return count(event);
   if (event.type === "send" && event.message?.ts && view.messages.has(event.message.ts) && event.method === "chat.appendStream") {
     Object.assign(view.messages.get(event.message.ts), { message: event.message, streaming: true });
     return showMessages(false);
   }
+  join(event.message);
   soon();
 });
+
+// An answer in a thread of one's own question opens that thread, so that it can be watched growing.
+function join(message) {
+  if (view.thread || !message?.bot_id || !message.thread_ts || message.thread_ts === message.ts) return;
+  if (view.messages.get(message.thread_ts)?.message.user === view.me) view.thread = message.thread_ts;
+}
 
 let mailing = 0;
 function later() {
@@ -296,7 +241,7 @@ function listen() {
 // -- start -------------------------------------------------------------------------------------------------------------
 
 async function become(change) {
-  Object.assign(view, { thread: null, edit: null, unread: new Map() }, change);
+  Object.assign(view, { thread: null, edit: null, home: false, unread: new Map() }, change);
   const room = current();
   if (!room || room.kind === "im") view.channel = DM;
   await refresh();
@@ -314,6 +259,7 @@ function writing(form, text, act) {
 }
 
 function wire() {
+  hooks.open = guarded(open);
   document.body.classList.toggle("compact", asked.get("compact") === "1");
   $("team").addEventListener("change", guarded(() => become({ team: $("team").value, me: null, channel: DM })));
   $("user").addEventListener("change", guarded(() => become({ me: $("user").value })));
@@ -331,11 +277,16 @@ function wire() {
     $("compose").classList.toggle("attached", Boolean($("file").files[0]));
     $("text").placeholder = $("file").files[0] ? `With ${$("file").files[0].name}` : "Message, or /command";
   });
-  $("place").addEventListener("change", guarded(() => open($("place").value)));
+  $("place").addEventListener("change", () => hooks.open($("place").value));
   $("back").addEventListener("click", () => { $("app").classList.add("listing"); $("channels").querySelector("button")?.focus(); });
   $("close-thread").addEventListener("click", () => { view.thread = null; showThread(false); $("text").focus(); });
   $("new-chat").addEventListener("click", newChat);
-  $("home").addEventListener("click", guarded(() => api("home", { user: view.me })));
+  $("home").addEventListener("click", guarded(async () => {
+    view.home = !view.home;
+    await api("home", { user: view.me, tab: view.home ? "home" : "messages" });
+    showMessages(true);
+  }));
+  for (const list of ["messages", "replies"]) follow($(list));
   $("new-channel").addEventListener("click", () => $("channel-dialog").showModal());
   $("channel-cancel").addEventListener("click", () => $("channel-dialog").close());
   $("channel-form").addEventListener("submit", guarded(async () => {

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
@@ -36,6 +37,7 @@ class Control:
     def add_routes(self, app: web.Application) -> None:
         posts: dict[str, Callable[[Params], Awaitable[JsonObject]]] = {
             "app": self.post_app,
+            "pace": self.post_pace,
             "teams": self.post_team,
             "users": self.post_user,
             "channels": self.post_channel,
@@ -105,6 +107,17 @@ class Control:
             "verified": app.verified,
             "streaming": self._world.streaming,
         }
+
+    async def post_pace(self, params: Params) -> JsonObject:
+        """Seconds of `Pace`: ack, retries (three), scale, trigger, stream, ping, response_url, grant."""
+        known = asdict(self._world.pace)
+        for name, value in params.values.items():
+            numbers = value if isinstance(value, list) else [value]
+            good = all(isinstance(one, int | float) and one >= 0 for one in numbers)
+            if name not in known or not good or isinstance(value, list) != (name == "retries"):
+                raise Refused(f"{name} is no pace, or not a number of seconds")
+            setattr(self._world.pace, name, tuple(value) if isinstance(value, list) else float(value))
+        return asdict(self._world.pace)
 
     async def post_team(self, params: Params) -> JsonObject:
         return team_view(self._world, founding.add_team(self._world, params.text("name") or "Team"))

@@ -242,7 +242,7 @@ def _send(
         problem = told["error"] or (answered(told) if answered else "")
         record.update(told | {"done": True, "ok": not problem, "error": problem})
         user = payload.get("user_id") or payload["user"]["id"]
-        world.hub.publish("interaction", user=user, **record)
+        world.hub.publish("interaction", user=user, interaction=record)
 
     dispatch.answered = finish
     world.put(dispatch)

@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import web
 
 HERE = Path(__file__).parent
-SCRIPTS = ("app.js", "api.js", "blocks.js", "faults.js", "mrkdwn.js", "render.js", "views.js")
+SCRIPTS = ("app.js", "api.js", "blocks.js", "faults.js", "mrkdwn.js", "render.js", "rooms.js", "views.js")
 FILES = {"/": ("page.html", "text/html")} | {f"/{name}": (name, "text/javascript") for name in SCRIPTS}
 FILES |= {f"/{name}": (name, "text/css") for name in ("style.css", "content.css", "oauth.css")}
 HEADERS = {

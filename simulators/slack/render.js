@@ -78,8 +78,10 @@ function footer(message, hands) {
     chip.addEventListener("click", () => hands.react(message, one.name, own));
     line.append(chip);
   }
-  if (message.reply_count && !hands.inThread) {
-    const more = element("button", { type: "button", className: "replies", textContent: message.reply_count === 1 ? "1 reply" : `${message.reply_count} replies` });
+  const chat = message.subtype === "assistant_app_thread";
+  if ((message.reply_count || chat) && !hands.inThread) {
+    const count = message.reply_count === 1 ? "1 reply" : `${message.reply_count || 0} replies`;
+    const more = element("button", { type: "button", className: "replies", textContent: chat ? `Open chat, ${count}` : count });
     more.addEventListener("click", () => hands.thread(message));
     line.append(more);
   }

@@ -55,9 +55,10 @@ def create_app(config: Config | None = None) -> web.Application:
 
     @web.middleware
     async def learn_url(request: web.Request, handler: Next) -> web.StreamResponse:
-        # Links to this server are made from where clients reach it; a prefix shows in the first route.
-        if not config.public_url:
-            world.url = f"{request.url.origin()}{root.canonical.removesuffix('/api/{method}')}"
+        # Links to this server are made from where the app reaches it; a prefix shows in the first route.
+        prefix = root.canonical.removesuffix("/api/{method}")
+        if not config.public_url and (not world.url or request.path.startswith(f"{prefix}/api/")):
+            world.url = f"{request.url.origin()}{prefix}"
         return await handler(request)
 
     app.middlewares.append(learn_url)
