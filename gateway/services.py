@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -13,6 +13,7 @@ from arq.connections import ArqRedis
 
 from channels.table import CHANNELS
 from channels.wire import Wire, open_wire
+from gateway.attachments import AttachmentFiles
 from gateway.budget import Budget
 from gateway.courtesy import Courtesy
 from gateway.directory import Directory
@@ -126,6 +127,8 @@ async def open_services(ground: Ground, tools: Tools, limits: Limits | None = No
     budget = Budget(ground.redis)
     courtesy = Courtesy(ground.database, directory, CHANNELS, ground.limiter)
     sender = Sender(ground.database, directory, CHANNELS, budget, lease=limits.lease)
+    files = AttachmentFiles(ground.database, directory, CHANNELS, ground.embedder)
+    tools = replace(tools, files=files)
     work = Work(ground.database, directory, CHANNELS, tools, hub, budget, limits.memory)
     runner = TurnRunner(ground.database, work, hub, sender, courtesy, limits)
     intake = Intake(ground.database, directory, CHANNELS, runner.wake)

@@ -311,6 +311,26 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
 );
 
+CREATE TABLE attachments (
+    workspace_id text NOT NULL,
+    attachment_id text NOT NULL,
+    conversation_id text NOT NULL,
+    session_id text NOT NULL,
+    turn_id text NOT NULL,
+    user_id text NOT NULL,
+    name text NOT NULL,
+    mime text NOT NULL,
+    size integer NOT NULL,
+    digest bytea DEFAULT '\x'::bytea NOT NULL,
+    content bytea,
+    text text DEFAULT ''::text NOT NULL,
+    status text NOT NULL,
+    cause text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT attachments_status_check CHECK ((status = ANY (ARRAY['read'::text, 'kept'::text, 'refused'::text])))
+);
+ALTER TABLE ONLY attachments ALTER COLUMN content SET STORAGE EXTERNAL;
+
 CREATE TABLE documents (
     workspace_id text NOT NULL,
     document_id text NOT NULL,
@@ -473,6 +493,9 @@ ALTER TABLE ONLY api_keys
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_public_id_key UNIQUE (public_id);
 
+ALTER TABLE ONLY attachments
+    ADD CONSTRAINT attachments_pkey PRIMARY KEY (workspace_id, attachment_id);
+
 ALTER TABLE ONLY channel_accounts
     ADD CONSTRAINT channel_accounts_account_id_key UNIQUE (account_id);
 
@@ -608,6 +631,10 @@ ALTER TABLE ONLY workspaces
 ALTER TABLE ONLY workspaces
     ADD CONSTRAINT workspaces_slug_key UNIQUE (slug);
 
+CREATE INDEX attachments_by_conversation ON attachments USING btree (workspace_id, conversation_id, attachment_id);
+
+CREATE INDEX attachments_by_session ON attachments USING btree (workspace_id, session_id);
+
 CREATE INDEX chunk_vectors_by_collection ON chunk_vectors USING btree (workspace_id, collection_id);
 
 CREATE INDEX chunk_vectors_near_384 ON chunk_vectors USING hnsw (((embedding)::halfvec(384)) halfvec_cosine_ops) WITH (m='16', ef_construction='64') WHERE (vector_dims(embedding) = 384);
@@ -678,6 +705,9 @@ CREATE TRIGGER chunks_uncounted AFTER DELETE ON chunks REFERENCING OLD TABLE AS 
 
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
+ALTER TABLE ONLY attachments
+    ADD CONSTRAINT attachments_workspace_id_conversation_id_fkey FOREIGN KEY (workspace_id, conversation_id) REFERENCES conversations(workspace_id, conversation_id) ON DELETE CASCADE;
 
 ALTER TABLE ONLY channel_accounts
     ADD CONSTRAINT channel_accounts_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
@@ -768,6 +798,8 @@ ALTER TABLE ONLY workspaces
 
 ALTER TABLE api_keys ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE attachments ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE channel_accounts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE chunk_vectors ENABLE ROW LEVEL SECURITY;
@@ -825,6 +857,8 @@ ALTER TABLE webhook_secrets ENABLE ROW LEVEL SECURITY;
 ALTER TABLE webhooks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY workspace_only ON api_keys USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON attachments USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON channel_accounts USING ((workspace_id = current_workspace()));
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from kernel.types import Json
+from pipeline.files.steps import Files
 from pipeline.people import People
 from pipeline.steps import Recorder
 from pipeline.turns import Turn
@@ -37,13 +38,16 @@ class Answer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What steps may use. `top_k` is the number of passages an answer is drawn from; without `people` nobody links."""
+    """What steps may use. `top_k` is the number of passages an answer is drawn from.
+
+    Without `people` nobody links, without `files` none are looked at."""
 
     search: Search
     answer: Answer
     recorder: Recorder
     top_k: int
     people: People | None = None
+    files: Files | None = None
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from kernel.types import Choice, Citation, InboundMessage, Json, Reply
 from pipeline import commands
+from pipeline.files import steps as files
 from pipeline.machine import State, Step, Tools
 from pipeline.turns import Turn
 
@@ -23,7 +24,10 @@ def steps_for(turn: Turn, *, echo: bool = False) -> Sequence[Step]:
         return (Step("compose", commands.say, recorded=False),)
     if echo:
         return (Step("compose", _echo, recorded=False),)
+    if files.has_files(turn) and not question(turn.updates):
+        return (Step("read", _read), Step("compose", _say_read, recorded=False))
     return (
+        *((Step("read", _read),) if files.has_files(turn) else ()),
         Step("contextualise", _contextualise, recorded=False),
         Step("retrieve", _retrieve),
         Step("answer", _answer),
@@ -79,6 +83,14 @@ async def _echo(state: State, tools: Tools) -> Json:
     return {"text": question(state.turn.updates)}
 
 
+async def _read(state: State, tools: Tools) -> Json:
+    return {"files": await tools.files.take_in(state.turn) if tools.files is not None else []}
+
+
+async def _say_read(state: State, tools: Tools) -> Json:
+    return {"text": files.say_read(state.results["read"]["files"])}
+
+
 async def _contextualise(state: State, tools: Tools) -> Json:
     """The question and the history that retrieval weighs in (`pipeline.knowledge.search_plan`)."""
     return {"question": question(state.turn.updates), "history": list(state.turn.history)}
@@ -91,6 +103,9 @@ async def _retrieve(state: State, tools: Tools) -> Json:
     k = int(wanted) if wanted.isdecimal() else tools.top_k
     turn = state.turn
     hits = await tools.search(turn.workspace_id, asked["question"], asked["history"], k, public=not turn.private)
+    if tools.files is not None and (turn.files or "read" in state.results):
+        of_files = await tools.files.passages(turn, asked["question"], k)
+        hits = files.merged(of_files, hits, k, just_sent="read" in state.results)
     return {"hits": hits, "took_ms": round((time.perf_counter() - started) * 1000, 1)}
 
 
@@ -107,6 +122,7 @@ async def _compose(state: State, tools: Tools) -> Json:
         commands.KINDS[update.detail] for update in state.turn.updates if update.detail in commands.KINDS
     )
     note = f"\n\n_(I can't look at {' or '.join(unread)} yet, so this answers your words alone.)_" if unread else ""
+    note += "".join(f"\n\n_({line})_" for line in files.unread(state.results.get("read", {}).get("files", ())))
     return {
         "text": answer["text"] + note,
         "citations": answer["citations"],

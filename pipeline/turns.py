@@ -37,7 +37,8 @@ class Arrival(NamedTuple):
 class Turn:
     """A turn as its holder works on it. `history` is earlier messages of the session, oldest first.
 
-    `preview` is the receipt of the message on which the answer is shown while it is made; `begun_at` epoch seconds.
+    `preview` is the receipt of the message on which the answer is shown while it is made; `begun_at` epoch seconds;
+    `files`: people have sent files in this session that hold text.
     """
 
     workspace_id: str
@@ -54,6 +55,7 @@ class Turn:
     exhausted: bool
     preview: Json | None
     begun_at: float
+    files: bool
     updates: Sequence[InboundMessage]
     message_ids: Sequence[str]
     history: Sequence[Json]

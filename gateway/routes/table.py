@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.routes import (
     ask,
+    attachments,
     channels,
     conversations,
     feedback,
@@ -19,6 +20,7 @@ from gateway.routes import (
     people,
     platforms,
     talk,
+    web,
     webhooks,
     workspaces,
 )
@@ -31,6 +33,7 @@ ROUTES: list[Route] = [
     *ingest.ROUTES,
     *knowledge.ROUTES,
     *conversations.ROUTES,
+    *attachments.ROUTES,
     *feedback.ROUTES,
     *channels.ROUTES,
     *people.ROUTES,
@@ -40,6 +43,7 @@ ROUTES: list[Route] = [
     *operations.ROUTES,
     *keys.ROUTES,
     *workspaces.ROUTES,
+    *web.ROUTES,
     *platforms.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,
