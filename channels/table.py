@@ -1,6 +1,6 @@
 """Every channel, one row each. docs/channels/adding.md tells how to add one."""
 
-from channels import rest, slack, telegram, web
+from channels import discord, rest, slack, telegram, web
 from kernel.types import Channel
 
 CHANNELS: dict[str, Channel] = {
@@ -8,6 +8,7 @@ CHANNELS: dict[str, Channel] = {
     for channel in (
         telegram.CHANNEL,
         slack.CHANNEL,
+        discord.CHANNEL,
         rest.CHANNEL,
         web.CHANNEL,
     )

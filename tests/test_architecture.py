@@ -26,6 +26,7 @@ ONLY_IN = {
     "telegram": ("channels/telegram/",),
     "slack_sdk": ("channels/slack/",),
     "slack_bolt": ("channels/slack/",),
+    "discord": ("channels/discord/",),
     "openai": ("pipeline/llm/",),
     "aiohttp.ClientSession": (
         "channels/", "pipeline/llm/", "webhooks/transport.py", "webhooks/guard.py", "gateway/client.py", "simulators/",
