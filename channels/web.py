@@ -13,6 +13,9 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
+from channels.links import opens
+from channels.pieces import WEB
+from channels.web_html import to_html
 from kernel.types import Account, Channel, Json, Parsed, Reply, SendOutcome, Sent, Unit
 
 ANY_ORIGIN = "*"
@@ -48,6 +51,30 @@ def vouched(account: Account, user_id: str, expires: int | None, signature: str,
     held = str(account.credentials.get("identity_secret", ""))
     genuine = hmac.compare_digest(signature_of(held, user_id, expires).encode(), signature.lower().encode())
     return bool(held) and genuine and (expires is None or now < expires)
+
+
+def shown(message: Mapping[str, Any]) -> Json:
+    """A row of `messages` as a visitor sees it. `html` is made of a small set of tags and may be shown as it is."""
+    return {
+        "seq": message["seq"],
+        "message_id": message["message_id"],
+        "role": message["role"],
+        "text": message["text"],
+        "html": to_html(message["text"]),
+        "sources": [_source(citation) for citation in message["citations"]],
+        "rating": message.get("rating"),
+        "created_at": message["created_at"],
+    }
+
+
+def _source(citation: Json) -> Json:
+    url = str(citation.get("url") or "")
+    return {
+        "number": citation["number"],
+        "title": citation.get("title") or url or "Source",
+        "url": url if opens(url, schemes=WEB) else "",
+        "quote": citation.get("quote") or "",
+    }
 
 
 def _verify(account: Account, headers: Mapping[str, str], body: bytes) -> bool:

@@ -19,6 +19,7 @@ from kernel import errors
 from kernel.errors import ParleyError
 from kernel.types import Json
 
+_SHOWN = ("/api/", "/health/", "/metrics", "/channels/", "/widget")
 _REF = "#/components/schemas/{model}"
 Names = dict[tuple[type[BaseModel], str], str]
 
@@ -32,6 +33,7 @@ _TAGS = {
     "operations": "What waits for a person's decision",
     "keys": "API keys",
     "admin": "Workspaces and their settings",
+    "web": "The chat on somebody's pages: called by its visitors' browsers",
     "platforms": "Called by the chat platforms themselves",
     "health": "Health and metrics",
 }
@@ -56,7 +58,7 @@ class Error(BaseModel):
 
 def document(routes: Sequence[Route], *, server: str = "/") -> Json:
     """The whole document as a JSON object."""
-    shown = [route for route in routes if route.path.startswith(("/api/", "/health/", "/metrics", "/channels/"))]
+    shown = [route for route in routes if route.path.startswith(_SHOWN)]
     names, schemas = _schemas(shown)
     paths: dict[str, Json] = {}
     for route in shown:
@@ -90,6 +92,7 @@ def _security() -> Json:
     return {
         "key": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
         "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "prl_<env>_<id>_<secret>_<checksum>"},
+        "visitor": {"type": "http", "scheme": "bearer", "bearerFormat": "pv1.<payload>.<mac>"},
         "telegram": {"type": "apiKey", "in": "header", "name": "X-Telegram-Bot-Api-Secret-Token"},
     }
 
@@ -137,6 +140,8 @@ def operation_id(route: Route) -> str:
 def _needs(route: Route) -> list[Json]:
     if route.scope == "public":
         return []
+    if route.scope == "visitor":
+        return [{"visitor": []}]
     return [{"telegram": []}] if route.scope == "platform" else [{"key": []}, {"bearer": []}]
 
 

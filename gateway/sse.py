@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
@@ -44,10 +45,10 @@ class EventStream:
             raise Gone from error
 
 
-async def open_stream(call: Call) -> EventStream:
-    """Starts the response. Raises Gone when the client is not there any more."""
-    headers = headers_for(call.request_id, **{"X-Accel-Buffering": "no"})
-    response = web.StreamResponse(headers=headers)
+async def open_stream(call: Call, headers: Mapping[str, str] | None = None) -> EventStream:
+    """Starts the response, with `headers` beside the usual ones. Raises Gone when the client is not there any more."""
+    whole = headers_for(call.request_id, **{"X-Accel-Buffering": "no", **(headers or {})})
+    response = web.StreamResponse(headers=whole)
     response.content_type, response.charset = "text/event-stream", "utf-8"
     try:
         await response.prepare(call.request)

@@ -7,7 +7,8 @@ the others. So an idle stream costs its connection, a queue and a timer.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Hashable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -17,7 +18,7 @@ from gateway.hub import Hub
 from kernel import log
 from kernel.batcher import NaturalBatcher
 from kernel.db import AWAY, Database, row_fault
-from kernel.errors import Unavailable
+from kernel.errors import RateLimited, Unavailable
 from kernel.types import Json
 from pipeline import conversations
 from pipeline.conversations import Reading
@@ -84,22 +85,44 @@ class Streams:
         self._database = database
         self._hub = hub
         self._open: set[Reader] = set()
+        self._shares: Counter[Hashable] = Counter()
         self._closing = False
         self._reads: NaturalBatcher[Reading, list[Json]] = NaturalBatcher(self._read, splits=row_fault, limit=500)
 
     @contextmanager
-    def reader(self, caller: Hashable, in_force: InForce, place: Place, reading: Reading) -> Iterator[Reader]:
-        """`in_force` tells, again and again, whether the caller may still read. Raises Unavailable when there are too
-        many streams or the gateway is stopping."""
+    def reader(
+        self,
+        caller: Hashable,
+        in_force: InForce,
+        place: Place,
+        reading: Reading,
+        shares: Mapping[Hashable, int] | None = None,
+    ) -> Iterator[Reader]:
+        """`in_force` tells, again and again, whether the caller may still read; `shares` how many streams at once each
+        of those named in it may have. Raises Unavailable when there are too many or the gateway is stopping, and
+        RateLimited when a share is used up."""
         if self._closing or len(self._open) >= _MOST:
             raise Unavailable("no more streams at the moment", retry_after=5.0, code="overloaded")
-        with self._hub.listen(place) as queue:
+        with self._counted(shares or {}), self._hub.listen(place) as queue:
             reader = Reader(caller, in_force, reading, queue)
             self._open.add(reader)
             try:
                 yield reader
             finally:
                 self._open.discard(reader)
+
+    @contextmanager
+    def _counted(self, shares: Mapping[Hashable, int]) -> Iterator[None]:
+        if any(self._shares[name] >= most for name, most in shares.items()):
+            raise RateLimited("too many streams are open; close one", retry_after=5.0)
+        self._shares.update(shares.keys())
+        try:
+            yield
+        finally:
+            self._shares.subtract(shares.keys())
+            for name in shares:
+                if not self._shares[name]:
+                    del self._shares[name]
 
     async def unseen(self, reader: Reader) -> tuple[list[Json], bool]:
         """The next messages for this reader, and whether there may be more at once."""

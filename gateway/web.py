@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from gateway.services import Services
     from gateway.streams import Streams
 
-# public: anybody. platform: the handler verifies the platform's own proof. The others: a key that has this scope.
-Scope = Literal["public", "platform", "read", "write", "admin", "owner"]
-SCOPES = frozenset(("public", "platform", "read", "write", "admin", "owner"))
+# public: anybody. platform, visitor: the handler verifies the platform's own proof, or reads a visitor's token. The
+# others: a key that has this scope.
+Scope = Literal["public", "platform", "visitor", "read", "write", "admin", "owner"]
+SCOPES = frozenset(("public", "platform", "visitor", "read", "write", "admin", "owner"))
 UNSAFE = frozenset(("POST", "PATCH", "DELETE"))
 MEBIBYTE = 1 << 20
 
@@ -81,7 +82,7 @@ class Route:
     @property
     def keyed(self) -> bool:
         """Whether a caller has to show a key."""
-        return self.scope not in ("public", "platform")
+        return self.scope not in ("public", "platform", "visitor")
 
     @property
     def repeatable(self) -> bool:

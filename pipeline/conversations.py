@@ -21,8 +21,6 @@ _CONVERSATION = """
     c.last_message_at
 """
 _MESSAGE = "seq, message_id, session_id, turn_id, user_id, role, text, citations, edited_at, created_at"
-_AT = """conversation_id = (SELECT c.conversation_id FROM conversations c
-    WHERE c.workspace_id = current_workspace() AND c.account_id = $1 AND c.conversation_key = $2)"""
 _SESSION = "session_id, conversation_id, user_id, outcome, started_at, last_turn_at, closed_at"
 
 
@@ -168,49 +166,6 @@ async def list_messages(
     )
     found = [dict(row) for row in rows[:limit]]
     return found, str(found[-1]["seq"]) if len(rows) > limit else None
-
-
-async def latest(conn: Connection, place: Place, *, before: int | None, limit: int) -> tuple[list[Json], bool]:
-    """What was said last at a place, or last before a seq, oldest first; and whether more was said before that."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {_MESSAGE} FROM messages
-        WHERE workspace_id = current_workspace() AND ($3::bigint IS NULL OR seq < $3) AND {_AT}
-        ORDER BY seq DESC LIMIT $4 + 1
-        """,  # noqa: S608
-        *place,
-        before,
-        limit,
-    )
-    return [dict(row) for row in reversed(rows[:limit])], len(rows) > limit
-
-
-async def since(conn: Connection, place: Place, *, after: int, limit: int) -> tuple[list[Json], bool]:
-    """What was said at a place after a seq, oldest first; and whether there is more. A new place has nothing."""
-    rows = await conn.fetch(
-        f"""
-        SELECT {_MESSAGE} FROM messages
-        WHERE workspace_id = current_workspace() AND seq > $3 AND {_AT}
-        ORDER BY seq LIMIT $4 + 1
-        """,  # noqa: S608
-        *place,
-        after,
-        limit,
-    )
-    return [dict(row) for row in rows[:limit]], len(rows) > limit
-
-
-async def answer_said(conn: Connection, place: Place, message_id: str) -> Json | None:
-    """An answer that was given at this place, None when this is none."""
-    row = await conn.fetchrow(
-        f"""
-        SELECT {_MESSAGE} FROM messages
-        WHERE workspace_id = current_workspace() AND message_id = $3 AND role = 'assistant' AND {_AT}
-        """,  # noqa: S608
-        *place,
-        message_id,
-    )
-    return dict(row) if row else None
 
 
 async def last_seq(conn: Connection, conversation_id: str) -> int:
