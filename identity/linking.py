@@ -16,7 +16,8 @@ from kernel.types import Json
 MINUTES = 10  # that a code is good for, and that an offer stands
 
 _FACES = """
-    SELECT i.identity_id, i.account_id, a.kind AS channel, a.name AS bot, i.created_at,
+    SELECT i.identity_id, i.account_id, a.kind AS channel, a.name AS bot, i.external_id, i.username,
+        i.created_at,
         coalesce(NULLIF(i.username, ''), NULLIF(u.display_name, ''), i.external_id) AS name,
         (SELECT count(*) FROM messages m
          WHERE m.workspace_id = i.workspace_id AND m.role = 'user'

@@ -25,7 +25,13 @@ class EventType:
 _TALK = {"conversation_id": "conv_01a1…", "session_id": "ses_01a1…", "user_id": "usr_01a1…"}
 _SESSION = {**_TALK, "outcome": "resolved"}
 _ESCALATION = {**_TALK, "escalation_id": "esc_01a1…"}
-_IDENTITY = {"user_id": "usr_01a1…", "identity_id": "idn_01a1…", "channel": "telegram"}
+_IDENTITY = {
+    "identity_id": "idn_01a1…",
+    "account_id": "acc_01a1…",
+    "channel": "telegram",
+    "user_id": "usr_01a1…",
+    "previous_user_id": "usr_01a2…",
+}
 _DOCUMENT = {"document_id": "doc_01a1…", "source_id": "src_01a1…", "title": "Opening hours"}
 _CHANNEL = {"account_id": "acc_01a1…", "kind": "telegram", "name": "Support bot"}
 _QUOTA = {"name": "messages", "used": 900, "limit": 1000, "period": "2026-11"}
@@ -45,7 +51,8 @@ EVENT_TYPES: Mapping[str, EventType] = {
         "An answer could not be delivered", {**_TALK, "message_id": "msg_01a2…", "reason": "blocked"}
     ),
     "chat.feedback.received": EventType(
-        "A user rated an answer", {**_TALK, "message_id": "msg_01a2…", "rating": 1, "comment": ""}
+        "A user rated an answer: 1, -1, or 0 when the rating is taken back",
+        {**_TALK, "message_id": "msg_01a2…", "turn_id": "turn_01a1…", "rating": 1, "comment": "", "source": "button"},
     ),
     "session.started": EventType("A conversation began a new episode", _TALK),
     "session.resolved": EventType("A session ended with its question answered", _SESSION),
@@ -61,8 +68,8 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "escalation.resolved": EventType("An escalation was closed", {**_ESCALATION, "resolution": "refunded"}),
     "user.created": EventType("A person wrote for the first time", {"user_id": "usr_01a1…", "channel": "telegram"}),
     "user.erased": EventType("A person's data was erased", {"user_id": "usr_01a1…"}),
-    "identity.linked": EventType("Two identities became one person", _IDENTITY),
-    "identity.unlinked": EventType("An identity was separated from its person", _IDENTITY),
+    "identity.linked": EventType("An identity became another person, to whom it was linked", _IDENTITY),
+    "identity.unlinked": EventType("An identity was parted from its person and is one of its own", _IDENTITY),
     "document.indexed": EventType("A document can be found", {**_DOCUMENT, "chunks": 4}),
     "document.failed": EventType("A document could not be read", {**_DOCUMENT, "reason": "no text found"}),
     "document.deleted": EventType("A document was removed", _DOCUMENT),

@@ -11,6 +11,7 @@ from typing import Any
 from channels import accounts
 from gateway.runner import Limits
 from gateway.services import Ground, Services, open_services
+from identity.people import People
 from kernel.types import InboundKind, InboundMessage, Json, Sender
 from pipeline import conversations
 from pipeline.machine import Search, Tools
@@ -136,10 +137,9 @@ class Chat:
 
 
 @asynccontextmanager
-async def talking(
-    ground: Ground, workspace_id: str, *, search: Search = no_hits, people: Any = None
-) -> AsyncIterator[Bots]:
+async def talking(ground: Ground, workspace_id: str, *, search: Search = no_hits) -> AsyncIterator[Bots]:
     answer = Scripted()
-    tools = Tools(search, answer, RedisSteps(ground.redis, 600), 5)
+    people = People(ground.database, ground.ring, ground.limiter)
+    tools = Tools(search, answer, RedisSteps(ground.redis, 600), 5, people)
     async with open_services(ground, tools, Limits(lease=2.0)) as services:
         yield Bots(ground, services, answer, workspace_id)

@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import Field
 
 from gateway.routes.people import Identity
-from gateway.web import Answer, Call, Route, Shape, View
+from gateway.web import Call, Route, Shape, View
 from identity import linking
 from identity.people import People
 from kernel.errors import Conflict, NotFound, RateLimited
@@ -38,11 +38,12 @@ async def code(call: Call) -> Json:
     return {"code": made, "expires_at": expires_at}
 
 
-async def unlink(call: Call) -> Answer:
+async def unlink(call: Call) -> Json:
     """The identity gets a person of its own again, and its conversations go with it."""
     async with call.database() as conn:
         await linking.lock(conn)
-        return Answer(await linking.unlink(conn, call.path["identity_id"]))
+        parted = await linking.unlink(conn, call.path["identity_id"])
+    return {name: parted[name] for name in Unlinked.model_fields}
 
 
 ROUTES = [
