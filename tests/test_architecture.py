@@ -35,7 +35,8 @@ ONLY_IN = {
 # One door to each table: the only modules that may hold SQL.
 SQL_DOORS = re.compile(
     r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
-    r"|pipeline/(turns|outbox|conversations|threads|feedback)\.py|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py"
+    r"|pipeline/(turns|outbox|conversations|threads|feedback)\.py"
+    r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py"
     r"|webhooks/(endpoints|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(
