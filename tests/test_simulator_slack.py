@@ -9,7 +9,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.http_retry.builtin_async_handlers import AsyncRateLimitErrorRetryHandler
 from slack_sdk.web.async_client import AsyncWebClient
 
-from simulators.slack import founding
+from simulators.slack import founding, streams
 from simulators.slack.server import Simulator, run_simulator
 from simulators.slack.state import Config
 from tests.simulator_slack_kit import client_for, talking
@@ -145,6 +145,8 @@ async def test_limits_of_messages(both: tuple[Simulator, AsyncWebClient]) -> Non
         await client.chat_postMessage(channel=place, text="x", blocks="[{")
     with refusing("msg_blocks_too_long"):
         await client.chat_postMessage(channel=place, text="x", blocks=[section("x" * 2500)] * 5)
+    longest = [{"type": "markdown", "text": "x" * 12_000}, section("sources"), {"type": "divider"}]
+    await client.chat_postMessage(channel=place, text="x", blocks=longest)
     with refusing("msg_too_long"):
         await client.chat_postMessage(channel=place, markdown_text="x" * 12_001)
     with refusing("markdown_text_conflict"):
@@ -223,6 +225,12 @@ async def test_a_stream_grows_and_ends(both: tuple[Simulator, AsyncWebClient]) -
     await stream.append(markdown_text="world**")
     seen = sim.world.channels[asked["channel"]].messages[str(stream.ts)]
     assert seen.message["text"] == "**hello world**" and seen.streaming
+    with refusing("streaming_state_conflict"):
+        await client.chat_update(channel=asked["channel"], ts=str(stream.ts), text="x")
+    with refusing("cant_delete_message"):
+        await client.chat_delete(channel=asked["channel"], ts=str(stream.ts))
+    with refusing("streaming_mode_mismatch"):
+        await client.chat_appendStream(channel=asked["channel"], ts=str(stream.ts), markdown_text="x")
     done = await stream.stop(markdown_text="!", blocks=[section("sources")])
     assert done["message"]["text"] == "**hello world**!" and not seen.streaming
     assert [e["method"] for e in sim.sends("ada")] == [
@@ -239,6 +247,13 @@ async def test_a_stream_grows_and_ends(both: tuple[Simulator, AsyncWebClient]) -
     public = sim.say("ada", "and here?", "#general")
     with refusing("missing_recipient_user_id"):
         await client.chat_startStream(channel=public["channel"], thread_ts=public["ts"])
+    stopped = await client.chat_startStream(**place, markdown_text="on and on")
+    held = sim.world.channels[asked["channel"]]
+    streams.stop_by_user(sim.world, held, held.messages[stopped["ts"]])
+    with refusing("stopped_by_user"):
+        await client.chat_appendStream(channel=asked["channel"], ts=stopped["ts"], markdown_text="and on")
+    with refusing("invalid_chunks"):
+        await client.chat_startStream(**place, chunks=[{"type": "plan_update", "title": "x" * 257}])
     sim.world.pace.stream = -1
     late = await client.chat_startStream(**place)
     with refusing("message_not_in_streaming_state"):
@@ -283,7 +298,7 @@ async def test_an_assistant_thread_has_status_title_and_prompts(both: tuple[Simu
     assert (thread["status"], thread["title"], len(thread["prompts"])) == ("is thinking…", "About X", 1)
     await client.chat_postMessage(channel=opened["channel"], thread_ts=opened["ts"], text="done")
     assert thread["status"] == ""
-    with refusing("thread_not_found"):
+    with refusing("invalid_thread_ts"):
         await client.assistant_threads_setStatus(channel_id=opened["channel"], thread_ts="1.0", status="x")
 
 

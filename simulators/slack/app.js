@@ -89,7 +89,7 @@ function showThread(always) {
 }
 
 function handsOf(inThread) {
-  return { me: view.me, names, inThread, press, react, thread: openThread, edit: startEdit, remove, fileUrl: (id) => `sim/files/${encodeURIComponent(id)}` };
+  return { me: view.me, names, inThread, press, react, stop, thread: openThread, edit: startEdit, remove, fileUrl: (id) => `sim/files/${encodeURIComponent(id)}` };
 }
 
 function openThread(message) {
@@ -107,6 +107,8 @@ const press = guarded(async (message, one, block, value, button) => {
 const react = guarded(async (message, name, away) => {
   await api("reactions", { user: view.me, ...where(), ts: message.ts, name, remove: away });
 });
+
+const stop = guarded(async (message) => { await api("stops", { user: view.me, ...where(), ts: message.ts }); });
 
 const remove = guarded(async (message) => { await api("deletes", { user: view.me, ...where(), ts: message.ts }); });
 

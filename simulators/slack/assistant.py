@@ -10,10 +10,11 @@ from simulators.slack.state import World
 from simulators.slack.values import Channel, Installation, JsonObject, Seen, User
 
 MOST_PROMPTS = 4
+STATUS_SECONDS = 120
 
 
 def set_status(call: Call) -> JsonObject:
-    """An empty status takes it away; so does the bot's next message in the thread."""
+    """An empty status takes it away; so do the bot's next message in the thread, and two minutes."""
     channel, thread = _thread(call)
     if "status" not in call.params.values:
         raise SlackError("invalid_arguments")
@@ -22,6 +23,7 @@ def set_status(call: Call) -> JsonObject:
     if len(lines) > 10:
         raise SlackError("invalid_arguments")
     thread["status"], thread["loading_messages"] = status, lines if status else []
+    thread["status_until"] = call.world.now() + STATUS_SECONDS
     _shown(call, channel, status)
     return {}
 
@@ -57,7 +59,7 @@ def _thread(call: Call) -> tuple[Channel, JsonObject]:
     channel = call.channel("channel_id")
     ts = call.params.text("thread_ts")
     if ts not in channel.messages:
-        raise SlackError("thread_not_found")
+        raise SlackError("invalid_thread_ts")
     return channel, channel.threads.setdefault(ts, {"title": "", "status": "", "loading_messages": [], "prompts": []})
 
 

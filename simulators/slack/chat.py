@@ -44,8 +44,8 @@ def post_ephemeral(call: Call) -> JsonObject:
 def update(call: Call) -> JsonObject:
     channel = call.channel()
     seen = own(call, channel, "cant_update_message")
-    if seen.streaming:
-        raise SlackError("cant_update_message")
+    if seen.streaming is not None:
+        raise SlackError("streaming_state_conflict")
     blocks, metadata = call.blocks_and_metadata()
     text = _markdown_or_text(call, blocks)
     if not blocks and len(text) > UPDATE_LIMIT and not call.params.has("markdown_text"):
@@ -71,6 +71,8 @@ def update(call: Call) -> JsonObject:
 def delete(call: Call) -> JsonObject:
     channel = call.channel()
     seen = own(call, channel, "cant_delete_message")
+    if seen.streaming is not None:
+        raise SlackError("cant_delete_message")
     remove(call.world, channel, seen)
     call.record(channel, seen.message)
     return {"channel": channel.id, "ts": seen.message["ts"]}

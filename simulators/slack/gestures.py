@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from simulators.slack import assistant, interactions, people
+from simulators.slack import assistant, interactions, people, streams
 from simulators.slack.control import Control, answering
 from simulators.slack.errors import Refused
 from simulators.slack.params import Params
@@ -27,6 +27,7 @@ class Gestures:
             "closes": self.post_close,
             "shortcuts": self.post_shortcut,
             "commands": self.post_command,
+            "stops": self.post_stop,
             "threads": self.post_thread,
             "contexts": self.post_context,
         }
@@ -76,6 +77,12 @@ class Gestures:
         install = people.home_of(self._world, team)
         name, text = params.text("command"), params.text("text")
         return {"id": interactions.command(self._world, install, channel, user, name, text)}
+
+    async def post_stop(self, params: Params) -> JsonObject:
+        """user stops a message, `ts`, that is being streamed."""
+        _, channel = self._control.place(params)
+        streams.stop_by_user(self._world, channel, people.find_seen(channel, params.text("ts")))
+        return {}
 
     async def post_thread(self, params: Params) -> JsonObject:
         """user opens the assistant, perhaps while looking at `context`, a channel."""

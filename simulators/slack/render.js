@@ -22,7 +22,7 @@ export function tone(id) {
   return [...id].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % 6;
 }
 
-// `hands`: what a reader can do and needs to know. { me, names, fileUrl, press, thread, edit, remove, react, shortcut, inThread }
+// `hands`: what a reader can do and needs to know. { me, names, fileUrl, press, thread, edit, remove, react, stop, inThread }
 export function bubble(seen, hands) {
   const { message } = seen;
   const author = message.username || hands.names.user(message.user) || hands.names.app;
@@ -59,9 +59,15 @@ function content(seen, hands) {
   const act = { ...hands, press: (one, block, value, button) => hands.press(message, one, block, value, button) };
   if (message.blocks?.length) node.append(...blocks(message.blocks, act));
   else node.append(element("div", { className: "plain" }, mrkdwn(message.text || "", hands.names)));
-  if (seen.streaming) node.append(element("span", { className: "streaming", ariaLabel: "still writing" }));
+  if (seen.streaming) node.append(element("span", { className: "streaming", ariaLabel: "still writing" }), stopper(message, hands));
   if (message.edited && !message.bot_id) node.append(edited(seen));
   return node;
+}
+
+function stopper(message, hands) {
+  const button = element("button", { type: "button", className: "key stop", textContent: "Stop" });
+  button.addEventListener("click", () => hands.stop(message));
+  return button;
 }
 
 function edited(seen) {

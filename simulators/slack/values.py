@@ -35,7 +35,8 @@ class Seen:
     edits: list[JsonObject] = field(default_factory=list)
     deleted: float | None = None
     metadata: JsonObject | None = None
-    streaming: float | None = None  # when a running stream was last appended to
+    streaming: float | None = None  # when a running stream began
+    mode: str = ""  # of a stream: markdown_text or chunks, as its first content came
 
 
 @dataclass(slots=True)

@@ -27,9 +27,15 @@ def channel_view(world: World, channel: Channel) -> JsonObject:
         "name": channel.name,
         "user": channel.user,
         "members": sorted(channel.members),
-        "threads": channel.threads,
+        "threads": {ts: _thread_view(world, thread) for ts, thread in channel.threads.items()},
         "messages": len(channel.messages),
     }
+
+
+def _thread_view(world: World, thread: JsonObject) -> JsonObject:
+    """A thread with its status as long as it is shown."""
+    over = thread.get("status_until", 0) <= world.now()
+    return thread | {"status": "", "loading_messages": []} if over else thread
 
 
 def seen_view(seen: Seen) -> JsonObject:
