@@ -21,7 +21,13 @@ MESSAGE = "1300000000000000001"
 SENT_AT = ((int(MESSAGE) >> 22) + 1_420_070_400_000) / 1000
 PROFILE = {"id": BOT_ID, "username": "parley", "application_id": APPLICATION_ID}
 ACCOUNT = Account("ws_1", "acc_1", "discord", "socket", {"bot_token": "t"}, {}, PROFILE)
-ANN: Json = {"id": "1400000000000000001", "username": "ann", "global_name": "Ann Lee", "discriminator": "0", "avatar": None}
+ANN: Json = {
+    "id": "1400000000000000001",
+    "username": "ann",
+    "global_name": "Ann Lee",
+    "discriminator": "0",
+    "avatar": None,
+}
 US: Json = {"id": BOT_ID, "username": "parley", "discriminator": "0001", "bot": True}
 
 

@@ -140,7 +140,13 @@ def test_other_slashes_are_words_and_a_bare_mention_asks_for_help() -> None:
 
 
 def test_files_are_named_by_their_message() -> None:
-    found: Json = {"id": "1900000000000000001", "filename": "a.pdf", "size": 9, "content_type": "application/pdf", "url": "x"}
+    found: Json = {
+        "id": "1900000000000000001",
+        "filename": "a.pdf",
+        "size": 9,
+        "content_type": "application/pdf",
+        "url": "x",
+    }
     photo: Json = {"id": "1900000000000000002", "filename": "b.png", "size": 7, "content_type": "image/png; charset=x"}
     bare: Json = {"id": "1900000000000000003", "size": -1}
     heard = told(event("MESSAGE_CREATE", message(attachments=[found, photo, bare])))
