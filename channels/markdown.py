@@ -96,7 +96,7 @@ def parse(text: str) -> tuple[Block, ...]:
     text = whole(text)
     if _PLAIN.fullmatch(text):
         return (Paragraph((Span(text),)),)
-    tokens = _parser.parse(text)
+    tokens = _parser.parse(_with_last_line(text))
     if any(token.level >= NESTING - 1 for token in tokens):
         return (Paragraph((Span(text.strip("\n")),)),)
     return tuple(_blocks(iter(tokens)))
@@ -106,8 +106,13 @@ def block_tokens(text: str) -> list[Token]:
     """The parser's own tokens for the blocks of `text`, inline content not looked into; lines end with "\\n" only.
     None at all for a text that `parse` shows as it is."""
     tokens: list[Token] = []
-    _parser.block.parse(text, _parser, {}, tokens)
+    _parser.block.parse(_with_last_line(text), _parser, {}, tokens)
     return [] if any(token.level >= NESTING - 1 for token in tokens) else tokens
+
+
+def _with_last_line(text: str) -> str:
+    """markdown-it-py reads past the end of a text that ends in a table and an empty line without a line break."""
+    return text if text.endswith("\n") else text + "\n"
 
 
 def is_words(text: str) -> bool:
