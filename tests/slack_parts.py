@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from channels.slack.client import SlackClient
 from channels.slack.install import install, open_bot
+from channels.slack.listen import listen
+from channels.slack.parse import parse
 from channels.wire import Wire, open_wire
 from kernel.settings import Settings
 from kernel.types import Account, InboundMessage, Json
@@ -93,6 +96,61 @@ async def talking(config: Config | None = None, mode: str = "webhook") -> AsyncI
         finally:
             await client.close()
             await wire.close()
+
+
+@dataclass
+class Ear:
+    """What was taken, and how often the connection showed life. `gate` holds a commit up, `faults` let some fail."""
+
+    bot: Bot
+    updates: list[Json] = field(default_factory=list)
+    alive: int = 0
+    heard: int = 0
+    seen: int = 0
+    faults: int = 0
+    answer: Json | None = None
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def take(self, update: Json, raw: bytes) -> Json | None:
+        assert json.loads(raw) == update
+        self.heard += 1
+        await self.gate.wait()
+        if self.faults:
+            self.faults -= 1
+            raise ConnectionError("the database is away")
+        self.updates.append(update)
+        return self.answer
+
+    def lived(self) -> None:
+        self.alive += 1
+
+    @property
+    def messages(self) -> list[InboundMessage]:
+        found = [one for update in self.updates for one in parse(self.bot.account, update)]
+        return [one for one in found if isinstance(one, InboundMessage)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [one.text for one in self.messages]
+
+    async def next(self) -> InboundMessage:
+        """The oldest message that was not asked for yet."""
+        await eventually(lambda: len(self.messages) > self.seen)
+        self.seen += 1
+        return self.messages[self.seen - 1]
+
+
+@asynccontextmanager
+async def listening(bot: Bot) -> AsyncIterator[tuple[Ear, asyncio.Task[None]]]:
+    ear = Ear(bot)
+    ear.gate.set()
+    task = asyncio.create_task(listen(bot.client, bot.account, ear.take, ear.lived))
+    await eventually(lambda: bot.simulator.world.connections == 1 or task.done())
+    try:
+        yield ear, task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 async def eventually(check: Callable[[], bool], seconds: float = 15.0) -> None:

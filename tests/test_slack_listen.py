@@ -3,66 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 
 import pytest
 from structlog.testing import capture_logs
 
-from channels.slack import CHANNEL
-from channels.slack.parse import parse
-from kernel.types import Account, Disconnected, InboundMessage, Json
+from channels.slack.install import open_bot
+from channels.slack.listen import listen
+from kernel.types import Account, Disconnected
 from simulators.slack.state import Config, Pace
-from tests.slack_parts import Bot, eventually, talking
+from tests.slack_parts import Bot, Ear, eventually, listening, talking
 
 QUICK = Config(seed=5, pace=Pace(retries=(0.05, 0.1, 0.2)))
-
-
-@dataclass
-class Ear:
-    """What was taken, and how often the connection showed life. `gate` holds a commit up, `faults` let some fail."""
-
-    bot: Bot
-    updates: list[Json] = field(default_factory=list)
-    alive: int = 0
-    heard: int = 0
-    faults: int = 0
-    answer: Json | None = None
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
-
-    async def take(self, update: Json, raw: bytes) -> Json | None:
-        assert json.loads(raw) == update
-        self.heard += 1
-        await self.gate.wait()
-        if self.faults:
-            self.faults -= 1
-            raise ConnectionError("the database is away")
-        self.updates.append(update)
-        return self.answer
-
-    def lived(self) -> None:
-        self.alive += 1
-
-    @property
-    def texts(self) -> list[str]:
-        found = [one for update in self.updates for one in parse(self.bot.account, update)]
-        return [one.text for one in found if isinstance(one, InboundMessage)]
-
-
-@asynccontextmanager
-async def listening(bot: Bot) -> AsyncIterator[tuple[Ear, asyncio.Task[None]]]:
-    assert CHANNEL.listen is not None
-    ear = Ear(bot)
-    ear.gate.set()
-    task = asyncio.create_task(CHANNEL.listen(bot.client, bot.account, ear.take, ear.lived))
-    await eventually(lambda: bot.simulator.world.connections == 1 or task.done())
-    try:
-        yield ear, task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_envelopes_are_acknowledged_after_they_were_taken() -> None:
@@ -150,11 +103,10 @@ async def test_an_outage_is_away_and_a_bad_token_refused() -> None:
 
 
 async def ended(bot: Bot, account: Account) -> str:
-    assert CHANNEL.listen is not None
     ear = Ear(bot)
-    client = await CHANNEL.open(account, bot.wire)
+    client = await open_bot(account, bot.wire)
     with pytest.raises(Disconnected) as caught:
-        await CHANNEL.listen(client, account, ear.take, ear.lived)
+        await listen(client, account, ear.take, ear.lived)
     return caught.value.kind
 
 
@@ -176,9 +128,8 @@ async def test_somebody_else_who_listens_is_noticed() -> None:
 
 @asynccontextmanager
 async def listening_too(bot: Bot) -> AsyncIterator[None]:
-    assert CHANNEL.listen is not None
     ear = Ear(bot)
-    task = asyncio.create_task(CHANNEL.listen(bot.client, bot.account, ear.take, ear.lived))
+    task = asyncio.create_task(listen(bot.client, bot.account, ear.take, ear.lived))
     await eventually(lambda: ear.alive > 0)
     await eventually(lambda: bot.simulator.world.connections == 2)
     try:

@@ -1,9 +1,14 @@
 """Slack: an app's events in, over HTTP or Socket Mode, replies out. https://docs.slack.dev"""
 
+from channels.slack.acknowledge import acknowledge
 from channels.slack.assistant import typing
+from channels.slack.fetch import fetch
+from channels.slack.find import find
+from channels.slack.history import history
 from channels.slack.install import install, open_bot, probe
 from channels.slack.listen import listen
 from channels.slack.parse import parse
+from channels.slack.preview import PREVIEW
 from channels.slack.render import render
 from channels.slack.requests import decode, immediate
 from channels.slack.send import edit, pace, send
@@ -22,7 +27,12 @@ CHANNEL = Channel(
     immediate=immediate,
     install=install,
     edit=edit,
+    find=find,
+    preview=PREVIEW,
+    acknowledge=acknowledge,
     listen=listen,
+    history=history,
+    fetch=fetch,
     probe=probe,
     pace=pace,
 )

@@ -82,6 +82,11 @@ class SlackClient:
         known = self._teams.get(team)
         return str(known.get("bot_token") or "") if isinstance(known, dict) else self._token
 
+    def bot_user(self, team: str) -> str:
+        known = self._teams.get(team)
+        found = known if isinstance(known, dict) else self.account.profile
+        return str(found.get("bot_user_id") or "")
+
     async def close(self) -> None:
         """The session belongs to the process; slack_sdk opens one for each of its calls."""
 

@@ -29,7 +29,14 @@ SCOPES = (
     "mpim:read",
     "reactions:read",
 )
-_OUT = ("invalid_auth", "not_authed", "account_inactive", "token_revoked", "token_expired", "not_allowed_token_type")
+TOKEN_IS_OUT = (
+    "invalid_auth",
+    "not_authed",
+    "account_inactive",
+    "token_revoked",
+    "token_expired",
+    "not_allowed_token_type",
+)
 
 
 async def open_bot(account: Account, wire: Wire) -> SlackClient:
@@ -64,7 +71,7 @@ async def _asked(client: SlackClient, method: str, token: str) -> Json | Refused
 def _refusal(answer: Answer) -> Refused | NotSent:
     if answer.retry_after is not None or answer.status >= 500:
         return NotSent(answer.error, answer.retry_after, "bot")
-    return Refused("unauthorized" if answer.error in _OUT else "bad_request", answer.error)
+    return Refused("unauthorized" if answer.error in TOKEN_IS_OUT else "bad_request", answer.error)
 
 
 def _profile(me: Json) -> Json:

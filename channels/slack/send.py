@@ -38,7 +38,7 @@ _PUT_OUT = frozenset(
     )
 )
 # Of these Slack says that parts of the work may have been done.
-_MAYBE_DONE = frozenset(("internal_error", "fatal_error"))
+MAYBE_DONE = frozenset(("internal_error", "fatal_error"))
 _LATER = frozenset(("ratelimited", "rate_limited", "service_unavailable", "request_timeout", "team_added_to_org"))
 _NOT_THERE = ("not_in_channel", "channel_not_found")
 
@@ -88,7 +88,7 @@ def outcome(answer: Answer, team: str, *, plain: bool) -> SendOutcome:
         return Sent({"channel": channel, "ts": ts, "team": team})
     if error in _LATER:
         return NotSent(error, answer.retry_after, "chat")
-    if error in _MAYBE_DONE or answer.status >= 500:
+    if error in MAYBE_DONE or answer.status >= 500:
         return Unknown(error)
     return Refused(error, error, plainer=not plain and error in _FORMATTING, blocked=error in _PUT_OUT)
 
