@@ -5,14 +5,17 @@ from collections.abc import AsyncIterator
 
 import aiohttp
 import pytest
+from aiohttp import web
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from simulators.slack import assistant, files, founding, outages, people
 from simulators.slack.errors import Refused
-from simulators.slack.server import Simulator
+from simulators.slack.flood import FloodControl, FloodLimits
+from simulators.slack.server import Simulator, run_simulator
+from simulators.slack.state import Config
 from simulators.slack.values import JsonObject
-from tests.simulator_slack_kit import eventually, listening, receiving, talking
+from tests.simulator_slack_kit import eventually, listening, receiving, serving, talking
 
 
 @pytest.fixture
@@ -256,3 +259,38 @@ async def test_an_app_token_is_not_for_everything(both: tuple[Simulator, AsyncWe
             assert (await socket.receive_json())["type"] == "hello"
         with pytest.raises(aiohttp.WSServerHandshakeError):
             await session.ws_connect(url)
+
+
+async def test_socket_mode_comes_back_after_an_outage(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, _ = both
+    async with listening(sim) as listener:
+        sim.fault("outage", ms=400)
+        await eventually(lambda: sim.world.connections == 0)
+        sim.say("ada", "hello")
+        sim.world.pace.retries = (0.5, 0.5, 0.5)
+        await eventually(lambda: sim.world.delivered == 1)
+        assert listener.texts() == ["hello"] and len(listener.hellos) == 2
+
+
+async def test_a_configured_url_gets_its_challenge() -> None:
+    came: list[JsonObject] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        came.append(await request.json())
+        return web.json_response({"challenge": came[-1].get("challenge", "")})
+
+    async with serving(handle) as url, run_simulator(config=Config(seed=1, request_url=url)) as sim:
+        await eventually(lambda: sim.app.verified)
+        sim.say("ada", "hello")
+        await eventually(lambda: sim.world.delivered == 1)
+    assert [body["type"] for body in came] == ["url_verification", "event_callback"]
+
+
+def test_tiers_differ_by_method_and_posts_by_channel() -> None:
+    flood = FloodControl(FloodLimits())
+    assert [flood.refuse("chat.startStream", 2, "T", "", 0.0) for _ in range(21)] == [0] * 20 + [3]
+    assert flood.refuse("chat.stopStream", 2, "T", "", 0.0) == 0
+    assert flood.refuse("chat.startStream", 2, "T2", "", 0.0) == 0
+    assert flood.refuse("chat.startStream", 2, "T", "", 3.0) == 0
+    assert [flood.refuse("chat.postMessage", 0, "T", "C", 0.0) for _ in range(5)] == [0, 0, 0, 0, 1]
+    assert flood.refuse("chat.postMessage", 0, "T", "D", 0.0) == 0

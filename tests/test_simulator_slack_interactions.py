@@ -11,6 +11,7 @@ from aiohttp import encode_basic_auth, web
 from slack_bolt.adapter.aiohttp import to_aiohttp_response, to_bolt_request
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.app.async_app import AsyncApp
+from slack_bolt.middleware.assistant.async_assistant import AsyncAssistant
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -264,6 +265,34 @@ async def test_bolt_talks(both: tuple[Simulator, AsyncWebClient], way: Any) -> N
         place = people.find_channel(sim.world, sim.team(), ada, None)
         interactions.shortcut(sim.world, sim.bot, ada, "keep", place, said["ts"])
         await eventually(lambda: seen.count("hello") == 2)
+
+
+async def test_bolts_assistant_answers_in_a_thread(both: tuple[Simulator, AsyncWebClient]) -> None:
+    sim, _ = both
+    app, assistant = AsyncApp(client=client_for(sim), signing_secret=sim.app.signing_secret), AsyncAssistant()
+
+    @assistant.thread_started
+    async def started(say: Any, set_suggested_prompts: Any) -> None:
+        await say("How can I help?")
+        await set_suggested_prompts(prompts=["What is new?"])
+
+    @assistant.user_message
+    async def asked(payload: JsonObject, set_status: Any, set_title: Any, say: Any, get_thread_context: Any) -> None:
+        await set_title(payload["text"])
+        await set_status("is thinking…")
+        context = await get_thread_context()
+        await say(f"You look at {context.channel_id}")
+
+    app.assistant(assistant)
+    async with over_http(sim, app):
+        opened = sim.open_thread("ada", "#general")
+        await eventually(lambda: len(sim.sends("ada")) >= 2)
+        sim.say("ada", "News?", thread_ts=opened["ts"])
+        await eventually(lambda: sim.sends("ada")[-1]["method"] == "chat.postMessage" and len(sim.sends("ada")) >= 5)
+        last = sim.sends("ada")[-1]
+        assert last["text"] == f"You look at {sim.channel('general')}" and last["thread_ts"] == opened["ts"]
+        thread = sim.world.channels[opened["channel"]].threads[opened["ts"]]
+        assert (thread["title"], thread["status"], len(thread["prompts"])) == ("News?", "", 1)
 
 
 async def test_bolt_refuses_a_wrong_signature(both: tuple[Simulator, AsyncWebClient]) -> None:

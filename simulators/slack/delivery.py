@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
@@ -56,6 +57,9 @@ class Delivery:
         for dispatch in list(self._world.pending.values()):
             self.add(dispatch)
         self._world.deliver = self.add
+        app = self._world.app
+        if app.request_url and not app.verified:
+            self._run(self._greet(app))
 
     async def stop(self) -> None:
         self._world.deliver = lambda dispatch: None
@@ -65,9 +69,16 @@ class Delivery:
         await asyncio.gather(*running, return_exceptions=True)
 
     def add(self, dispatch: Dispatch) -> None:
-        task = asyncio.get_running_loop().create_task(self._deliver(dispatch))
+        self._run(self._deliver(dispatch))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _greet(self, app: App) -> None:
+        """A request URL from the configuration gets its challenge, too; events go there whatever comes of it."""
+        app.verified = not await self.verify(app.request_url)
 
     async def _deliver(self, dispatch: Dispatch) -> None:
         reason = ""
@@ -149,7 +160,7 @@ class Delivery:
 
         https://docs.slack.dev/reference/events/url_verification
         """
-        challenge = f"{self._world.rng.getrandbits(256):064x}"
+        challenge = f"{self._world.wire.getrandbits(256):064x}"
         token = self._world.app.verification_token
         body = json.dumps({"token": token, "challenge": challenge, "type": "url_verification"}).encode()
         headers = signed_headers(self._world.app.signing_secret, body, int(self._world.now()))

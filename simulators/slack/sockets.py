@@ -53,10 +53,10 @@ class Sockets:
         flood = self._world.flood
         if flood and (wait := flood.refuse("apps.connections.open", 1, "", "", self._world.tick())):
             raise SlackError("ratelimited", 429, wait)
-        ticket = make_hex(self._world.rng, 32)
+        ticket = make_hex(self._world.wire, 32)
         self._tickets.add(ticket)
         base = self._world.url.replace("http", "ws", 1)
-        return f"{base}/link/?ticket={ticket}&app_id={make_hex(self._world.rng, 40)}"
+        return f"{base}/link/?ticket={ticket}&app_id={make_hex(self._world.wire, 40)}"
 
     async def connect(self, request: web.Request) -> web.StreamResponse:
         """The handler of /link/."""
@@ -134,7 +134,7 @@ class Sockets:
         self._turn += 1
         connection = usable[self._turn % len(usable)]
         envelope: JsonObject = {
-            "envelope_id": make_uuid(self._world.rng),
+            "envelope_id": make_uuid(self._world.wire),
             "payload": dispatch.payload,
             "type": dispatch.kind,
             "accepts_response_payload": dispatch.kind != "events_api",
@@ -144,8 +144,9 @@ class Sockets:
         waiter: asyncio.Future[JsonObject | None] = asyncio.get_running_loop().create_future()
         connection.waiting[envelope["envelope_id"]] = waiter
         try:
-            await connection.socket.send_str(json.dumps(envelope))
-            return await asyncio.wait_for(waiter, self._world.pace.ack)
+            async with asyncio.timeout(self._world.pace.ack):
+                await connection.socket.send_str(json.dumps(envelope))
+                return await waiter
         finally:
             connection.waiting.pop(envelope["envelope_id"], None)
             if waiter.done() and not waiter.cancelled():

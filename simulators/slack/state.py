@@ -112,6 +112,7 @@ class World:
     calm: asyncio.Event = field(default_factory=asyncio.Event)
     chores: "set[asyncio.Task[None]]" = field(default_factory=set)
     rng: random.Random = field(init=False)
+    wire: random.Random = field(init=False)
     faults: FaultBook = field(init=False)
     flood: FloodControl | None = field(init=False)
     streaming: bool = field(init=False)
@@ -119,6 +120,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.rng = random.Random(self.config.seed)
+        self.wire = random.Random(self.config.seed + 3)  # for what depends on timing, so that ids do not
         self.faults = FaultBook(random.Random(self.config.seed + 1))
         self.flood = FloodControl(self.config.limits) if self.config.flood else None
         self.streaming = self.config.streaming
