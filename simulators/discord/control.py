@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -19,6 +20,7 @@ from simulators.discord.views import bot_view, channel_view, seen_view, undelive
 from simulators.discord.wire import dump
 
 TRUTH_PAGE = 1000
+MESSAGE_PAGE = 100_000
 HEARTBEAT_SECONDS = 15.0
 
 Post = Callable[[Params], Awaitable[JsonObject]]
@@ -149,19 +151,22 @@ class Control:
         }
 
     async def get_messages(self, request: web.Request) -> JsonObject:
-        """The messages of a channel, oldest first; with `user`, what this person sees; with `after`, the later ones."""
+        """The messages of a channel, oldest first; with `user`, what this person sees; `after`, `limit`: a part."""
         world = self._world
         channel = next((c for c in world.channels.values() if str(c.id) == request.match_info["id"]), None)
         if channel is None:
             raise Refused(f"no channel {request.match_info['id']}")
         user = request.query.get("user")
         person = people.find_person(world, user) if user else None
-        after = Params(dict(request.query)).whole("after")
-        shown = [
-            seen_view(world, channel, seen, root_of(request, "/sim/"))
+        query = Params(dict(request.query))
+        after, limit = query.whole("after"), query.whole("limit", MESSAGE_PAGE)
+        wanted = (
+            seen
             for key, seen in channel.messages.items()
             if key > after and (person is None or seen.only in (None, person.id))
-        ]
+        )
+        root = root_of(request, "/sim/")
+        shown = [seen_view(world, channel, seen, root) for seen in islice(wanted, limit)]
         return {"channel": channel_view(world, channel), "messages": shown}
 
     async def get_truth(self, request: web.Request) -> JsonObject:

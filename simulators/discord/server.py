@@ -17,6 +17,7 @@ from simulators.discord.endpoint import Endpoint
 from simulators.discord.faults import parse_fault
 from simulators.discord.files import download
 from simulators.discord.gateway import Gateway
+from simulators.discord.pages import add_pages
 from simulators.discord.places import socket_url
 from simulators.discord.state import Bot, Config, Interaction, JsonObject, World
 from simulators.discord.striking import arm
@@ -45,6 +46,7 @@ def create_app(config: Config | None = None) -> web.Application:
 
     Api(world, closing).add_routes(app)
     Control(world, closing).add_routes(app)
+    add_pages(app)
     app.router.add_get("/gateway", Gateway(world, closing).serve)
     app.router.add_get("/gateway/", Gateway(world, closing).serve)
     app.router.add_get(r"/attachments/{channel:\d+}/{file:\d+}/{name}", attachment)
