@@ -12,6 +12,7 @@ from aiohttp import web
 from channels import accounts
 from gateway.runner import Limits
 from gateway.services import Ground, Services, open_services
+from identity.people import People
 from kernel.errors import ParleyError
 from kernel.types import Json
 from pipeline.machine import Emit, Tools
@@ -28,10 +29,12 @@ class Scripted:
 
     def __init__(self) -> None:
         self.calls: list[str] = []
+        self.hits: list[Json] = []
         self.before: Callable[[str], Awaitable[None]] | None = None
 
     async def __call__(self, question: str, history: Sequence[Json], hits: Sequence[Json], emit: Emit) -> Json:
         self.calls.append(question)
+        self.hits = list(hits)
         if self.before:
             await self.before(question)
         return {"text": f"you said: {question}", "citations": [], "grounded": True, "score": 1.0, "model": "scripted"}
@@ -50,7 +53,8 @@ async def gateway(
         ground,
         settings=dataclasses.replace(ground.settings, telegram_api_base_url=telegram_url or "http://127.0.0.1:1"),
     )
-    tools = Tools(no_hits, answer, RedisSteps(ground.redis, 600), 5)
+    people = People(ground.database, ground.ring, ground.limiter)
+    tools = Tools(no_hits, answer, RedisSteps(ground.redis, 600), 5, people)
     async with open_services(ground, tools, limits or Limits(lease=2.0)) as services:
         yield services
 

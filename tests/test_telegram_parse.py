@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from channels.telegram import parse
-from kernel.types import Account, Ignored, InboundMessage, Parsed, Sender
+from kernel.types import Account, Attachment, Ignored, InboundMessage, Parsed, Sender
 
 BOT = {"id": 4242, "is_bot": True, "first_name": "Parley", "username": "ParleyBot"}
 ACCOUNT = Account("ws_1", "acc_1", "telegram", "webhook", {}, {}, {"id": 4242, "username": "ParleyBot"})
@@ -62,6 +63,7 @@ def test_a_private_text_whole() -> None:
         message_ref="31",
         private=True,
         sent_at=1_790_000_000.0,
+        chat="7",
     )
 
 
@@ -161,9 +163,8 @@ def test_an_edit_names_the_edited_message() -> None:
     [
         ({"voice": {"file_id": "x", "duration": 3}}, "voice"),
         ({"sticker": {"file_id": "x"}}, "sticker"),
-        ({"photo": [{"file_id": "x"}]}, "photo"),
         ({"document": {"file_id": "x"}, "animation": {"file_id": "x"}}, "animation"),
-        ({"document": {"file_id": "x"}}, "document"),
+        ({"video": {"file_id": "x"}}, "video"),
         ({"venue": {}, "location": {}}, "venue"),
         ({"contact": {"phone_number": "1"}}, "contact"),
         ({"poll": {"id": "1"}}, "poll"),
@@ -178,10 +179,77 @@ def test_what_we_cannot_read_is_named(content: dict[str, Any], kind: str) -> Non
 
 def test_a_caption_is_text_and_names_its_attachment() -> None:
     inbound = said(PRIVATE, photo=[{"file_id": "x"}], caption="What is this?")
-    assert (inbound.kind, inbound.text, inbound.detail) == ("text", "What is this?", "photo")
+    assert (inbound.kind, inbound.text, inbound.detail) == ("text", "What is this?", "")
+    assert inbound.attachments == (Attachment("image", "photo.jpg", "image/jpeg", 0, {"file_id": "x"}),)
     caption = "@ParleyBot this?"
-    grouped = said(GROUP, document={}, caption=caption, caption_entities=[entity("mention", caption, "@ParleyBot")])
-    assert (grouped.kind, grouped.text, grouped.detail) == ("text", "this?", "document")
+    grouped = said(GROUP, video={}, caption=caption, caption_entities=[entity("mention", caption, "@ParleyBot")])
+    assert (grouped.kind, grouped.text, grouped.detail) == ("text", "this?", "video")
+
+
+def test_a_file_is_kept_by_its_id_and_never_by_an_address() -> None:
+    document = {"file_id": "BQ1", "file_unique_id": "u", "file_name": "a.pdf", "mime_type": "application/pdf"}
+    inbound = said(PRIVATE, document={**document, "file_size": 1234})
+    assert (inbound.kind, inbound.text) == ("text", "")
+    assert inbound.attachments == (Attachment("file", "a.pdf", "application/pdf", 1234, {"file_id": "BQ1"}),)
+    sizes = [{"file_id": "s", "width": 90, "height": 60, "file_size": 9}, {"file_id": "l", "width": 900, "height": 600}]
+    assert said(PRIVATE, photo=sizes).attachments[0].ref == {"file_id": "l"}
+
+
+def test_group_chatter_is_passed_on_where_a_policy_may_want_it() -> None:
+    raw = update(message=message(GROUP, text="is it open on Sunday?"))
+    assert ignored(raw) == "not_addressed"
+    listening = dataclasses.replace(ACCOUNT, settings={"groups": {"answer": "always"}})
+    heard = one(parse(listening, raw))
+    assert isinstance(heard, InboundMessage)
+    assert (heard.text, heard.addressed, heard.chat) == ("is it open on Sunday?", False, "-1001")
+
+
+def press(data: str, **more: Any) -> dict[str, Any]:
+    shown = {"message_id": 55, "from": BOT, "chat": GROUP, "date": 9, "is_topic_message": True, "message_thread_id": 3}
+    return update(
+        callback_query={"id": "q1", "from": ANN, "message": shown, "chat_instance": "c", "data": data, **more}
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "kind", "detail", "about", "command", "text"),
+    [
+        ("fb:up:turn_1", "feedback", "up", "turn_1", "", ""),
+        ("fb:down:turn_1", "feedback", "down", "turn_1", "", ""),
+        ("say:/link yes", "command", "", "", "link", "yes"),
+        ("say:What else?", "text", "", "", "", "What else?"),
+    ],
+)
+def test_a_pressed_button(data: str, kind: str, detail: str, about: str, command: str, text: str) -> None:
+    inbound = one(parse(ACCOUNT, press(data)))
+    assert isinstance(inbound, InboundMessage)
+    found = (inbound.kind, inbound.detail, inbound.about, inbound.command, inbound.text)
+    assert found == (kind, detail, about, command, text)
+    assert (inbound.press, inbound.conversation_key, inbound.message_ref) == ("q1", "-1001:3", "55")
+    assert (inbound.sender.external_id, inbound.addressed, inbound.private) == ("7", True, False)
+
+
+@pytest.mark.parametrize("raw", [press("fb:maybe:turn_1"), press("fb:up:"), press("other"), press("say: ")])
+def test_other_buttons_are_not_ours(raw: dict[str, Any]) -> None:
+    assert ignored(raw) == "other_button"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "detail"),
+    [([], ["👍"], "up"), (["👍"], ["👎"], "down"), (["👎"], [], "none"), (["👍"], ["🎉"], "none")],
+)
+def test_a_reaction_is_praise_or_blame(old: list[str], new: list[str], detail: str) -> None:
+    emojis = [[{"type": "emoji", "emoji": emoji} for emoji in each] for each in (old, new)]
+    change = {"chat": PRIVATE, "message_id": 55, "user": ANN, "date": 9, "old_reaction": emojis[0]}
+    inbound = one(parse(ACCOUNT, update(message_reaction={**change, "new_reaction": emojis[1]})))
+    assert isinstance(inbound, InboundMessage)
+    assert (inbound.kind, inbound.detail, inbound.message_ref, inbound.about) == ("feedback", detail, "55", "")
+
+
+def test_other_reactions_say_nothing() -> None:
+    change = {"chat": PRIVATE, "message_id": 55, "date": 9, "old_reaction": [], "new_reaction": []}
+    assert ignored(update(message_reaction={**change, "user": ANN})) == "other_reaction"
+    assert ignored(update(message_reaction=change)) == "anonymous"
 
 
 @pytest.mark.parametrize(
@@ -195,7 +263,6 @@ def test_a_caption_is_text_and_names_its_attachment() -> None:
         (update(message=message(GROUP, text="x", is_automatic_forward=True)), "channel_post"),
         (update(message=message(GROUP, new_chat_members=[ANN])), "service_message"),
         (update(message=message(GROUP, migrate_from_chat_id=-5)), "service_message"),
-        (update(callback_query={"id": "1"}), "callback_query"),
         (update(channel_post={}), "channel_post"),
         (update(something_new={}), "unknown_update"),
         (update(), "unknown_update"),

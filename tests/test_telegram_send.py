@@ -318,7 +318,7 @@ async def test_polling_asks_for_what_we_read_and_confirms_only_what_it_is_told()
     assert got == updates
     assert next_offset(11, updates) == 13
     assert next_offset(11, []) == 11
-    allowed = ["message", "edited_message", "my_chat_member"]
+    allowed = ["message", "edited_message", "my_chat_member", "callback_query", "message_reaction"]
     assert wire.requests == [
         (f"/bot{TOKEN}/getUpdates", {"offset": 11, "timeout": 3, "limit": 100, "allowed_updates": allowed})
     ]
@@ -464,7 +464,13 @@ async def test_a_conversation_by_polling() -> None:
         profile = await connect(client, "polling")
         assert isinstance(profile, dict)
         assert (profile["id"], profile["username"]) == (123456, "parley_demo_bot")
-        assert [c["command"] for cs in simulator.bot.commands.values() for c in cs] == ["start", "help", "new"]
+        assert [c["command"] for cs in simulator.bot.commands.values() for c in cs] == [
+            "start",
+            "help",
+            "new",
+            "link",
+            "unlink",
+        ]
         bot = Account("ws_1", "acc_1", "telegram", "polling", {"token": TOKEN}, {}, profile)
 
         first = await get_updates(client, 0, 0)

@@ -5,9 +5,10 @@ Shapes: https://core.telegram.org/bots/api#update and #message. Entity offsets c
 
 from __future__ import annotations
 
-from typing import Any
-
+from channels.telegram.attachments import attachments
 from channels.telegram.entities import Addressed, address_of
+from channels.telegram.presses import pressed, reacted
+from channels.telegram.shapes import integer, is_int, object_of, seconds, sender, storable
 from kernel.types import Account, Ignored, InboundKind, InboundMessage, Json, Parsed, Sender
 
 # Order matters: an animation is also a document, a venue also a location.
@@ -36,10 +37,8 @@ ATTACHMENTS = (
 OTHER_UPDATES = (
     "channel_post",
     "edited_channel_post",
-    "callback_query",
     "inline_query",
     "chosen_inline_result",
-    "message_reaction",
     "message_reaction_count",
     "poll",
     "poll_answer",
@@ -62,28 +61,33 @@ OUTSIDE = ("left", "kicked")
 def parse(account: Account, update: Json) -> list[Parsed]:
     """What one update means to us: exactly one message or the reason to ignore it.
 
-    Private chats are always answered; in groups only a mention, a reply to the bot or a command for it counts, and
-    the mention is cut from the text (with nothing left it is the command `help`).
+    Private chats are always meant for us; in groups only a mention, a reply to the bot or a command for it is, and the
+    mention is cut from the text (with nothing left it is the command `help`). What is not meant for us is passed on
+    only where the account has a policy for groups; without one it would be ignored in any case.
     Raises ValueError when `update` is not Telegram's shape.
     """
     if not isinstance(update, dict):
         raise ValueError("an update must be an object")
-    update_id = _integer(update, "update_id")
+    update_id = integer(update, "update_id")
     if "message" in update:
-        return [_message(account, str(update_id), _object(update, "message"), edited=False)]
+        return [_message(account, str(update_id), object_of(update, "message"), edited=False)]
     if "edited_message" in update:
-        return [_message(account, str(update_id), _object(update, "edited_message"), edited=True)]
+        return [_message(account, str(update_id), object_of(update, "edited_message"), edited=True)]
     if "my_chat_member" in update:
-        return [_membership(str(update_id), _object(update, "my_chat_member"))]
+        return [_membership(str(update_id), object_of(update, "my_chat_member"))]
+    if "callback_query" in update:
+        return [pressed(str(update_id), object_of(update, "callback_query"))]
+    if "message_reaction" in update:
+        return [reacted(str(update_id), object_of(update, "message_reaction"))]
     return [Ignored(next((kind for kind in OTHER_UPDATES if kind in update), "unknown_update"))]
 
 
 def _message(account: Account, external_id: str, message: Json, *, edited: bool) -> Parsed:
-    chat = _object(message, "chat")
-    chat_id = _integer(chat, "id")
-    message_id = _integer(message, "message_id")
+    chat = object_of(message, "chat")
+    chat_id = integer(chat, "id")
+    message_id = integer(message, "message_id")
     if "migrate_to_chat_id" in message:
-        new_id = str(_integer(message, "migrate_to_chat_id"))
+        new_id = str(integer(message, "migrate_to_chat_id"))
         return _notice(external_id, "migrated", message, chat_id, private=False, detail=new_id)
     if reason := _stranger(message, chat):
         return Ignored(reason)
@@ -102,17 +106,18 @@ def _message(account: Account, external_id: str, message: Json, *, edited: bool)
         if plainly_to_us
         else address_of(message, content or "", account.profile)
     )
-    if not private and not addressed.to_us:
+    if not private and not addressed.to_us and not _may_be_heard(account, addressed):
         return Ignored(addressed.reason)
     thread_id = message.get("message_thread_id") if message.get("is_topic_message") is True else None
-    if thread_id is not None and not _is_int(thread_id):
+    if thread_id is not None and not is_int(thread_id):
         raise ValueError("message_thread_id must be an integer")
-    kind, command, text = _reading(addressed, content, attachment, edited=edited)
+    files = attachments(message) if attachment and not edited else ()
+    kind, command, text = _reading(addressed, content, attachment, edited=edited, files=bool(files))
     return InboundMessage(
         external_id,
         f"{chat_id}:{thread_id}" if thread_id is not None else str(chat_id),
         kind,
-        _sender(_object(message, "from")),
+        sender(object_of(message, "from")),
         text,
         {
             "chat_id": chat_id,
@@ -123,13 +128,23 @@ def _message(account: Account, external_id: str, message: Json, *, edited: bool)
         str(message_id),
         command,
         private,
-        attachment,
-        _seconds(message.get("date")),
+        "" if files else attachment,
+        seconds(message.get("date")),
+        str(chat_id),
+        False,
+        private or addressed.to_us,
+        "",
+        "",
+        files,
     )
 
 
+def _may_be_heard(account: Account, addressed: Addressed) -> bool:
+    return bool(account.settings.get("groups")) and not addressed.command
+
+
 def _reading(
-    addressed: Addressed, content: str | None, attachment: str, *, edited: bool
+    addressed: Addressed, content: str | None, attachment: str, *, edited: bool, files: bool
 ) -> tuple[InboundKind, str, str]:
     """The kind of message, the command's name and the text to work on."""
     if edited:
@@ -138,6 +153,8 @@ def _reading(
         return "command", storable(addressed.command), storable(addressed.argument)
     if addressed.text:
         return "text", "", storable(addressed.text)
+    if files:
+        return "text", "", ""
     return ("unsupported", "", "") if attachment else ("command", "help", "")
 
 
@@ -147,18 +164,18 @@ def _stranger(message: Json, chat: Json) -> str:
         return "channel_post"
     if "sender_chat" in message or "from" not in message:
         return "anonymous"
-    if _object(message, "from").get("is_bot") is True:
+    if object_of(message, "from").get("is_bot") is True:
         return "from_bot"
     return "via_bot" if "via_bot" in message else ""
 
 
 def _membership(external_id: str, change: Json) -> Parsed:
     """We were put out of a chat or let in again; a change of rights inside it is nobody's turn."""
-    chat = _object(change, "chat")
+    chat = object_of(change, "chat")
     if chat.get("type") == "channel":
         return Ignored("channel_membership")
-    chat_id = _integer(chat, "id")
-    was_in, is_in = _is_member(_object(change, "old_chat_member")), _is_member(_object(change, "new_chat_member"))
+    chat_id = integer(chat, "id")
+    was_in, is_in = _is_member(object_of(change, "old_chat_member")), _is_member(object_of(change, "new_chat_member"))
     if was_in == is_in:
         return Ignored("membership_unchanged")
     kind: InboundKind = "unblocked" if is_in else "blocked"
@@ -182,49 +199,11 @@ def _notice(
         external_id=external_id,
         conversation_key=str(chat_id),
         kind=kind,
-        sender=_sender(_object(source, "from")) if "from" in source else Sender(str(chat_id)),
+        sender=sender(object_of(source, "from")) if "from" in source else Sender(str(chat_id)),
         text="",
         address={"chat_id": chat_id, "thread_id": None, "reply_to": None, "private": private},
         private=private,
         detail=detail,
-        sent_at=_seconds(source.get("date")),
+        sent_at=seconds(source.get("date")),
+        chat=str(chat_id),
     )
-
-
-def _sender(user: Json) -> Sender:
-    name = f"{_word(user, 'first_name')} {_word(user, 'last_name')}".strip()
-    return Sender(str(_integer(user, "id")), name, _word(user, "username"), _word(user, "language_code"))
-
-
-def storable(text: str) -> str:
-    """The text without what Postgres cannot hold: NUL characters and lone surrogates."""
-    if text.isascii() and "\0" not in text:
-        return text
-    return text.replace("\0", "").encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-
-
-def _word(user: Json, key: str) -> str:
-    value = user.get(key)
-    return storable(value) if isinstance(value, str) else ""
-
-
-def _seconds(date: Any) -> float:
-    return float(date) if _is_int(date) and 0 <= date < 1 << 53 else 0.0
-
-
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _integer(parent: Json, key: str) -> int:
-    value = parent.get(key)
-    if type(value) is not int:
-        raise ValueError(f"{key} must be an integer")
-    return value
-
-
-def _object(parent: Json, key: str) -> Json:
-    value = parent.get(key)
-    if type(value) is not dict:
-        raise ValueError(f"{key} must be an object")
-    return value

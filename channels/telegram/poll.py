@@ -16,13 +16,15 @@ from channels.telegram.client import Answer, ApiError, TelegramClient
 from channels.telegram.send import retry_after
 from kernel.types import Json, NotSent, Refused
 
-ALLOWED_UPDATES = ["message", "edited_message", "my_chat_member"]
+ALLOWED_UPDATES = ["message", "edited_message", "my_chat_member", "callback_query", "message_reaction"]
 BATCH = 100
 MARGIN_SECONDS = 10.0  # how much longer than the server we wait before a long poll counts as lost
 COMMANDS = (
     BotCommand("start", "Say hello"),
     BotCommand("help", "What I can do"),
     BotCommand("new", "Start a new conversation"),
+    BotCommand("link", "Be the same person here and in another chat"),
+    BotCommand("unlink", "Take that back"),
 )
 
 _KINDS: dict[int, Literal["conflict", "unauthorized", "retry"]] = {

@@ -46,7 +46,7 @@ def render(reply: Reply, address: Json) -> list[Unit]:
     if address.get("reply_to"):
         quoted = {"message_id": address["reply_to"], "allow_sending_without_reply": True}
         units[0] = replace(units[0], payload={**units[0].payload, "reply_parameters": quoted})
-    if keyboard := _keyboard(reply):
+    if (reply.feedback or reply.choices) and (keyboard := _keyboard(reply)):
         units[-1] = replace(units[-1], payload={**units[-1].payload, "reply_markup": {"inline_keyboard": keyboard}})
     return units
 
