@@ -213,7 +213,7 @@ async def test_another_workspace_sees_no_file(rig: Rig, second_workspace: str) -
 
 
 async def test_a_download_that_fails_is_tried_again(rig: Rig) -> None:
-    rig.sim.fault("error", "getFile", status=500, times=1)
+    rig.sim.fault("status", "getFile", code=500, count=1)
     rig.send("note.txt", b"The answer is 42.")
     await rig.shows("I have read note.txt")
 
