@@ -13,7 +13,6 @@ from channels import accounts
 from gateway.runner import Limits
 from gateway.services import Ground, Services, open_services
 from identity.people import People
-from identity.people import People
 from kernel.errors import ParleyError
 from kernel.types import Json
 from pipeline.machine import Emit, Tools
