@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from bench import embedding, intake, process, streams, turns, webhooks
+from bench import embedding, intake, process, rendering, streams, turns, webhooks
 from bench.goals import Outcome, above, table
 from bench.stores import Stores, stores
 from kernel.db import Database
@@ -72,6 +72,10 @@ async def _process(on: Stores, quick: bool) -> list[Outcome]:
     return await process.measure(on, rounds=1 if quick else 3)
 
 
+async def _rendering(on: Stores, quick: bool) -> list[Outcome]:
+    return rendering.measure(rounds=3 if quick else 20)
+
+
 SUITES: dict[tuple[str, ...], Measure] = {
     ("G1", "G2", "G3", "G4"): _intake,
     ("G5", "G7", "G8"): _turns,
@@ -79,6 +83,7 @@ SUITES: dict[tuple[str, ...], Measure] = {
     ("G11", "G12"): _embedding,
     ("G15",): _streams,
     ("G17",): _process,
+    ("G18",): _rendering,
 }
 GOALS = [goal for goals in SUITES for goal in goals]
 

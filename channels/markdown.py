@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Literal
 
 from markdown_it import MarkdownIt
@@ -18,6 +19,7 @@ from markdown_it.token import Token
 
 from channels.links import addresses
 
+_style = attrgetter("bold", "italic", "strike", "code", "link")
 NESTING = 32  # blocks nested deeper than this would be dropped by the parser; such a text is shown as it is
 _PLAIN = re.compile(r"[^\W\d_][^\W_]*(?:[ ,.;:?'\"()%/-]{1,2}[^\W_]+)*[.!?:]{0,3}")
 # A line of words that means the same in markdown, in every platform's markup and as it stands.
@@ -204,8 +206,7 @@ def _inline(tokens: Iterator[Token]) -> Spans:
 
 
 def _joined(spans: Iterable[Span]) -> Spans:
-    groups = groupby(spans, key=lambda span: (span.bold, span.italic, span.strike, span.code, span.link))
-    runs = (list(group) for _, group in groups)
+    runs = (list(group) for _, group in groupby(spans, key=_style))
     joined = (run[0] if len(run) == 1 else replace(run[0], text=text_of(run)) for run in runs)
     return tuple(part for span in joined if span.text for part in _addresses(span))
 
@@ -243,11 +244,12 @@ def _spans(tokens: Sequence[Token], outer: Span) -> Iterator[Span]:
                 if link_empty:
                     yield replace(outer, text=link, link=link)
                 link, link_empty = outer.link, False
-            case _:
-                style = Span(
-                    "", outer.bold or bold > 0, outer.italic or italic > 0, outer.strike or strike > 0, False, link
+            case kind:
+                text = token.content if kind == "text" else ""
+                plain = Span(
+                    text, outer.bold or bold > 0, outer.italic or italic > 0, outer.strike or strike > 0, False, link
                 )
-                for span in _leaf(token, style):
+                for span in (plain,) if kind == "text" else _leaf(token, plain):
                     link_empty = link_empty and not span.text.strip()
                     yield span
 

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count, groupby
+from operator import attrgetter
 
 from channels.grid import drawn, joined, record
 from channels.links import honest, opens, spelled
@@ -128,9 +129,10 @@ def _pieces(blocks: Sequence[Block], place: _Place) -> Iterator[Piece]:
 
 
 def _text(spans: Spans, place: _Place) -> Piece:
-    groups = groupby(spans, key=lambda span: span.link)
-    shown = tuple(part for link, label in groups for part in linked(link, tuple(label), place.dialect))
-    return replace(place.empty, spans=shown)
+    if any(span.link for span in spans):
+        groups = groupby(spans, key=attrgetter("link"))
+        spans = tuple(part for link, label in groups for part in linked(link, tuple(label), place.dialect))
+    return replace(place.empty, spans=spans)
 
 
 def _pre(text: str, place: _Place, language: str = "") -> Piece:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 from itertools import groupby
+from operator import attrgetter
 
 from channels.markdown import Block, Code, Heading, List, Paragraph, Quote, Rule, Span, Spans, Table, parse
 from channels.pieces import Dialect, language_of, linked
@@ -81,9 +82,9 @@ def _class(name: str) -> str:
 
 
 def _inline(spans: Spans) -> str:
-    groups = groupby(spans, key=lambda span: span.link)
+    groups = groupby(spans, key=attrgetter("link"))
     shown = (part for link, label in groups for part in linked(link, tuple(label), DIALECT))
-    return "".join(_link(link, tuple(label)) for link, label in groupby(shown, key=lambda span: span.link))
+    return "".join(_link(link, tuple(label)) for link, label in groupby(shown, key=attrgetter("link")))
 
 
 def _link(target: str, label: Spans) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as runner
-from bench import embedding, intake, process, retrieval, streams, turns
+from bench import embedding, intake, process, rendering, retrieval, streams, turns
 from bench.goals import Outcome, above, below, judge, not_measured, percentile, table
 from bench.load import Answers, Cost, answer_length, post
 from bench.stores import Stores, stores
@@ -49,7 +49,7 @@ def test_only_known_goals_can_be_asked_for() -> None:
     assert runner.wanted("g5, G8") == {"G5", "G8"}
     with pytest.raises(argparse.ArgumentTypeError, match="G99"):
         runner.wanted("G99")
-    assert set(runner.GOALS) == {f"G{n}" for n in (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 15, 17)}
+    assert set(runner.GOALS) == {f"G{n}" for n in (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 15, 17, 18)}
 
 
 def test_answers_are_recognised_in_any_pieces() -> None:
@@ -142,6 +142,13 @@ async def test_streams_are_measured(on: Stores) -> None:
 async def test_a_start_is_measured(on: Stores) -> None:
     (found,) = await process.measure(on, rounds=1)
     assert found.goal == "G17"
+
+
+def test_rendering_is_measured_for_each_platform() -> None:
+    assert len(rendering.answer()) == rendering.CHARACTERS
+    found = rendering.measure(rounds=1)
+    assert [outcome.goal for outcome in found] == ["G18"] * 5
+    assert all(outcome.by_cpu for outcome in found)
 
 
 async def test_the_bot_api_hears_whole_requests_only() -> None:

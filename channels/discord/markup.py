@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from itertools import groupby
+from operator import attrgetter
 
 from channels.links import opens, spelled
 from channels.markdown import Span, Spans, text_of
@@ -42,7 +43,7 @@ def anchor(label: Spans, target: str) -> bool:
 def markup(spans: Spans, *, bold: bool = False) -> str:
     """The spans as markdown. `bold` makes all of them so."""
     parts: list[str] = []
-    for link, group in groupby(spans, key=lambda span: span.link):
+    for link, group in groupby(spans, key=attrgetter("link")):
         label = tuple(group)
         runs = _runs(label, bold=bold)
         _append(parts, _linked(label, link, "".join(runs)) if link else runs)
