@@ -3,6 +3,7 @@
 https://docs.slack.dev/messaging/working-with-files#upload
 """
 
+import hmac
 from typing import Any
 
 from aiohttp import web
@@ -29,7 +30,8 @@ def upload_url(call: Call) -> JsonObject:
 
 def receive(world: World, secret: str, data: bytes) -> web.Response:
     """The POST to an upload URL: the bytes as they are, or one part of a form."""
-    file = next((one for one in world.files.values() if one.secret == secret and not one.shared), None)
+    waiting = (one for one in world.files.values() if not one.shared)
+    file = next((one for one in waiting if hmac.compare_digest(one.secret, secret)), None)
     if file is None:
         return web.Response(status=404, text="not found")
     if len(data) != file.length:
