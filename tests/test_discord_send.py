@@ -114,6 +114,16 @@ async def test_in_a_server_the_first_unit_answers_the_message(discord: Discord) 
     )
 
 
+async def test_who_may_not_reply_just_says_it(discord: Discord) -> None:
+    sim, client = discord
+    said = sim.say("ada", "hello", "general")
+    address = address_in(sim, "general", reply_to=said["id"])
+    sim.fault("status", "create_message", status=400, code=160002, count=1)
+    (first,) = CHANNEL.render(Reply("hi"), address)
+    assert isinstance(await CHANNEL.send(client, address, first, False, "out_1"), Sent)
+    assert "message_reference" not in list(sim.world.channels[int(address["channel_id"])].messages.values())[1].message
+
+
 async def test_refusals_are_told_apart(discord: Discord) -> None:
     sim, client = discord
     address = address_in(sim)

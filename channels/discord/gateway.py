@@ -145,7 +145,7 @@ class Connection:
         await self._hang_up(1000)
 
     async def _hang_up(self, code: int) -> None:
-        if self._socket is not None and self._socket.open:
+        if self._socket is not None:  # even when it is closed: its heartbeat has a thread of its own
             with suppress(OSError, aiohttp.ClientError):
                 await self._socket.close(code=code)
 

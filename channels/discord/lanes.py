@@ -49,7 +49,8 @@ class Lanes:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self.failed.cancel()
+        if not self.failed.cancel() and not self.failed.cancelled():
+            self.failed.exception()  # looked at, whether or not it was what ended the listening
 
     async def _drive(self, lane: str) -> None:
         waiting = self._lanes[lane]

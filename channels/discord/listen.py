@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from importlib import import_module
 from typing import Any
 
 import orjson
@@ -37,12 +38,13 @@ async def listen(
     resumes: int = RESUMES,
 ) -> None:
     """See `kernel.types.Channel`. Ends with what `take` raises when that goes on for half a minute."""
-    from channels.discord.gateway import Connection, intents
-
+    gateway: Any = await asyncio.to_thread(import_module, "channels.discord.gateway")  # a fifth of a second's work
     listener = Listener(client, account, take, alive, commits)
-    wanted = intents(message_content=wants_content(account))
+    wanted = gateway.intents(message_content=wants_content(account))
     url = await gateway_url(client)
-    connection = Connection(client.sessions.poll, url, client.token, wanted, listener.frame, listener.lanes.room)
+    connection = gateway.Connection(
+        client.sessions.poll, url, client.token, wanted, listener.frame, listener.lanes.room
+    )
     listener.session = lambda: connection.session_id
     reading = asyncio.create_task(connection.run(resumes))
     try:

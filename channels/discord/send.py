@@ -17,6 +17,7 @@ from kernel.types import Json, NotSent, Refused, SendOutcome, Sent, Unit, Unknow
 LOADING = 1 << 7
 ORIGINAL = "@original"
 INVALID_FORM = 50035
+CANNOT_REPLY = 160002  # without the right to read the history
 _UNDEFERRED_SECONDS = 5.0
 _GONE_TOKEN = (10008, 10015, 10062, 50027)
 _REFUSALS = {
@@ -57,8 +58,11 @@ async def send(client: DiscordClient, address: Json, unit: Unit, plain: bool, ke
 
 async def post(client: DiscordClient, channel_id: str, message: Json, nonce: str, *, plain: bool) -> SendOutcome:
     """A message in a channel. Raises NotConnected or NoAnswer."""
-    body = {**message, "nonce": nonce, "enforce_nonce": True}
-    return outcome(await client.call("POST", f"/channels/{channel_id}/messages", body), plain=plain)
+    path, body = f"/channels/{channel_id}/messages", {**message, "nonce": nonce, "enforce_nonce": True}
+    answer = await client.call("POST", path, body)
+    if answer.code == CANNOT_REPLY and body.pop("message_reference", None):
+        answer = await client.call("POST", path, body)
+    return outcome(answer, plain=plain)
 
 
 async def _respond(client: DiscordClient, given: Json, unit: Unit, plain: bool) -> SendOutcome | None:
