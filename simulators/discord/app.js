@@ -196,6 +196,7 @@ function startThread(message) {
 // -- events ------------------------------------------------------------------------------------------------------------
 
 const handle = guarded(async (event) => {
+  if (event.type === "reset") return refresh().then(load);
   if (["user", "channel", "endpoint", "commands"].includes(event.type)) return refresh().then(() => (current()?.type === FORUM ? load() : null));
   if (event.only && event.only !== view.me) return;
   const channel = bare(event.channel_id);

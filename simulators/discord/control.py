@@ -47,6 +47,7 @@ class Control:
             "block": self.post_block,
             "unblock": self.post_unblock,
             "faults": self.post_fault,
+            "reset": self.post_reset,
             **doing.posts(self._world),
         }
         gets: dict[str, Get] = {
@@ -128,6 +129,10 @@ class Control:
 
     async def post_fault(self, params: Params) -> JsonObject:
         return {"id": arm(self._world, parse_fault(params.values))}
+
+    async def post_reset(self, params: Params) -> JsonObject:
+        seeding.reset(self._world)
+        return {}
 
     async def delete_faults(self, request: web.Request) -> JsonObject:
         self._world.faults.clear()

@@ -118,6 +118,7 @@ def send(world: World, bot: Bot, channel: Channel, params: Params) -> Seen:
     if channel.type == DM:
         refuse_closed(world, bot, channel)
     if nonce is not None:
+        _forget(world)
         world.nonces[(bot.id, str(nonce))] = (world.now(), channel.id, int(message["id"]))
     seen = post(world, channel, message)
     world.record(bot.id, "create_message", channel.id, message, params.values, audience(world, channel))
@@ -129,6 +130,15 @@ def _earlier(world: World, bot: Bot, channel: Channel, nonce: str) -> Seen | Non
     if made is None or made[0] < world.now() - world.config.nonce_seconds or made[1] != channel.id:
         return None
     return channel.messages.get(made[2])
+
+
+def _forget(world: World) -> None:
+    """Drop the nonces that are too old; they stand in the order in which they came."""
+    while world.nonces:
+        oldest = next(iter(world.nonces))
+        if world.nonces[oldest][0] >= world.now() - world.config.nonce_seconds:
+            return
+        del world.nonces[oldest]
 
 
 def refuse_closed(world: World, bot: Bot, channel: Channel) -> None:

@@ -15,7 +15,7 @@ from simulators.discord.payloads import (
     guild_object,
     message_object,
 )
-from simulators.discord.permissions import READ_MESSAGE_HISTORY, VIEW_CHANNEL
+from simulators.discord.permissions import EVERYONE, READ_MESSAGE_HISTORY, VIEW_CHANNEL
 from simulators.discord.places import socket_url
 from simulators.discord.signing import public_key
 from simulators.discord.state import THREADS, Channel, Guild, Seen
@@ -63,7 +63,9 @@ def get_gateway_bot(call: Call) -> Any:
 
 
 def list_guilds(call: Call) -> Any:
-    return [guild_object(call.world, g) for g in call.world.guilds.values() if call.bot.id in g.members]
+    mine = [guild for guild in call.world.guilds.values() if call.bot.id in guild.members]
+    about: JsonObject = {"icon": None, "banner": None, "owner": False, "permissions": str(EVERYONE), "features": []}
+    return [{"id": str(guild.id), "name": guild.name, **about} for guild in mine]
 
 
 def _guild(call: Call) -> Guild:

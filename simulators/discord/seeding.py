@@ -51,6 +51,23 @@ def add_bot(world: World, token: str | None = None, number: int | None = None, n
     return bot
 
 
+def reset(world: World) -> None:
+    """Begin anew: people, channels, messages, faults and counters; bots, their tokens and sessions stay."""
+    for store in (world.people, world.guilds, world.channels, world.dialogues, world.files, world.interactions):
+        store.clear()
+    for other in (world.tokens, world.nonces, world.calls, world.held, world.counters.windows):
+        other.clear()
+    world.truth.clear()
+    world.faults.clear()
+    world.missed = 0
+    found(world)
+    for guild in world.guilds.values():
+        guild.members |= set(world.bots)
+    for bot in world.bots.values():
+        bot.commands.clear()
+    world.hub.publish("reset")
+
+
 def new_token(world: World, bot: Bot) -> None:
     """Reset a bot's token; the old one is worth nothing."""
     del world.by_token[bot.token]
