@@ -69,7 +69,7 @@ class Browser:
     async def answered(self, count: int) -> list[tuple[str, str]]:
         """The conversation once it holds `count` messages."""
         async with asyncio.timeout(20):
-            while len(said := await self.said()) < count:
+            while len(said := await self.said()) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         return said
 
