@@ -19,6 +19,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict
 
 from gateway import idempotency, reading
+from gateway.acknowledgement import acknowledge
 from gateway.idempotency import Replay, Try
 from gateway.metrics import REQUEST_SECONDS, REQUESTS
 from gateway.parts import digest_of, read_form
@@ -152,9 +153,9 @@ def serve_platform(route: Route, face: Face) -> WebHandler:
             REQUESTS.labels(route.path, str(response.status)).inc()
             return response
         taken.inc()
-        headers = CIMultiDict({"X-Request-ID": call.request_id})
         if wanted is None:
-            return web.Response(headers=headers)
+            return acknowledge(request, call.request_id)
+        headers = CIMultiDict({"X-Request-ID": call.request_id})
         return web.Response(body=dump(wanted), headers=headers, content_type="application/json")
 
     return handle
