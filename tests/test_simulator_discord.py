@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from simulators.discord.limits import Limits, Rate
-from simulators.discord.server import Simulator
+from simulators.discord.server import Simulator, run_simulator
 from simulators.discord.state import Config
 from tests.simulator_discord_kit import PNG, Client, connected, discord, eventually, named, refusal, talking
 
@@ -206,23 +206,32 @@ async def test_threads_and_forum_posts(both: tuple[Simulator, Client]) -> None:
     assert refusal(refused) == (400, 50008)
 
 
-async def test_limits_are_told_and_kept() -> None:
-    limits = Limits(routes=(("create_message", Rate(2, 0.2)),), bot=Rate(6, 0.2), invalid=Rate(3, 600.0))
+async def test_the_client_keeps_within_the_limits() -> None:
+    limits = Limits(routes=(("create_message", Rate(2, 0.1)),), bot=Rate(6, 0.1))
     async with talking(Config(flood=True, limits=limits)) as (sim, client):
-        channel = named(client, "general")
         for number in range(5):
-            await channel.send(f"{number}")
+            await named(client, "general").send(f"{number}")
         assert [entry["text"] for entry in sim.sends()] == list("01234")
-        url, headers = f"{sim.api_url}/channels/{channel.id}/messages", {"Authorization": f"Bot {sim.bot.token}"}
+
+
+async def test_limits_are_told_and_a_ban_follows() -> None:
+    limits = Limits(routes=(("create_message", Rate(2, 600.0)),), bot=Rate(6, 600.0), invalid=Rate(3, 600.0))
+    config = Config(flood=True, limits=limits)
+    async with run_simulator(config=config) as sim:
+        headers = {"Authorization": f"Bot {sim.bot.token}"}
+        general = next(c.id for c in sim.world.channels.values() if c.name == "general")
+        url = f"{sim.api_url}/channels/{general}"
         async with aiohttp.ClientSession(headers=headers) as session:
-            answers = [await session.post(url, json={"content": "x"}) for _ in range(3)]
-            assert answers[0].headers["X-RateLimit-Limit"] == "2"
+            answers = [await session.post(f"{url}/messages", json={"content": "x"}) for _ in range(3)]
+            assert [answer.headers["X-RateLimit-Remaining"] for answer in answers] == ["1", "0", "0"]
+            assert len({answer.headers["X-RateLimit-Bucket"] for answer in answers}) == 1
             late = answers[2]
             told = await late.json()
-            assert late.status == 429 and late.headers["X-RateLimit-Scope"] == "user" and not told["global"]
-            assert 0 < told["retry_after"] <= 0.2 and late.headers["Via"]
-            whole = [await session.get(f"{sim.api_url}/channels/{c}") for c in [channel.id] * 8]
-            assert any(one.headers.get("X-RateLimit-Global") == "true" for one in whole)
+            assert late.status == 429 and late.headers["X-RateLimit-Scope"] == "user" and late.headers["Via"]
+            assert 0 < told["retry_after"] <= 600 and not told["global"]
+            whole = [await session.get(url) for _ in range(6)]
+            assert [answer.status for answer in whole] == [200] * 4 + [429] * 2
+            assert whole[-1].headers["X-RateLimit-Global"] == "true"
             banned = await session.get(f"{sim.api_url}/users/@me")
             assert banned.status == 429 and "Via" not in banned.headers and await banned.text() == "error code: 1015"
 

@@ -18,7 +18,7 @@ from simulators.discord.errors import ApiError
 from simulators.discord.people import Refused
 from simulators.discord.server import Simulator, run_simulator
 from simulators.discord.signing import public_key
-from simulators.discord.state import Config, Seen
+from simulators.discord.state import Config, Seen, World
 from tests.simulator_discord_kit import QUICK, Client, discord, eventually, named, refusal, talking
 
 Answer = Callable[[discord.Interaction, str], Awaitable[None]]
@@ -88,23 +88,37 @@ async def test_thinking_gives_way_to_the_answer_and_more_follows() -> None:
 
 
 async def test_a_late_answer_is_to_nothing_and_an_old_token_too() -> None:
-    gate = asyncio.Event()
+    world: list[World] = []
+
+    def later(seconds: float) -> None:
+        clock = world[0].now
+        world[0].now = lambda: clock() + seconds
 
     async def answer(interaction: discord.Interaction, question: str) -> None:
         if question == "late":
-            await gate.wait()
+            later(3.5)
         await interaction.response.send_message("here")
-        await asyncio.sleep(0.3 if question == "old" else 0)
+        later(890)
         await interaction.followup.send("more")
+        later(20)
+        await interaction.followup.send("too much")
 
-    async with commanding(answer, Config(response_seconds=0.1, token_seconds=0.25)) as (sim, client):
-        asked = sim.command("ada", "ask", question="late")
-        await eventually(lambda: asked.state == "failed")
-        gate.set()
+    async with commanding(answer) as (sim, client):
+        world.append(sim.world)
+        sim.command("ada", "ask", question="late")
+        await eventually(lambda: len(client.failures) == 1)
         sim.command("ada", "ask", question="old")
         await eventually(lambda: len(client.failures) == 2)
-        assert sorted((error.status, error.code) for error in client.failures) == [(401, 50027), (404, 10062)]
-        assert [entry["text"] for entry in sim.sends()] == ["here"]
+        assert [(error.status, error.code) for error in client.failures] == [(404, 10062), (401, 50027)]
+        assert [entry["text"] for entry in sim.sends()] == ["here", "more"]
+
+
+async def test_a_person_is_told_that_nobody_answered() -> None:
+    async with run_simulator(config=Config(seed=7, response_seconds=0.05)) as sim:
+        sim.bot.commands[0] = [{"id": "1", "name": "ask", "type": 1, "contexts": None, "dm_permission": True}]
+        asked = sim.command("ada", "ask")
+        await eventually(lambda: asked.state == "failed")
+        assert sim.world.missed == 1 and sim.sends() == []
 
 
 async def test_a_press_updates_the_message_or_answers_it() -> None:
@@ -236,7 +250,7 @@ async def endpoint(sim: Simulator) -> AsyncIterator[Endpoint]:
 
 
 async def test_interactions_over_http_are_signed_and_answered_in_place() -> None:
-    async with talking(Config(seed=7, response_seconds=0.5)) as (sim, client), endpoint(sim) as served:
+    async with talking(Config(seed=7, response_seconds=1.5)) as (sim, client), endpoint(sim) as served:
         message = await _buttons(client)
         await _set_endpoint(sim, served.url)
         assert (served.refused, [body["type"] for body in served.bodies]) == (1, [1])

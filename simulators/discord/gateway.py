@@ -49,6 +49,7 @@ class Connection:
         self._pack = transport.packer(compress)
         self._lock = asyncio.Lock()
         self._session: Session | None = None
+        self._reader: asyncio.Task[None] | None = None
         self._writer: asyncio.Task[None] | None = None
         self._end: tuple[int, str] = (1000, "")
         self._farewell = 0  # the code with which the client closed
@@ -56,7 +57,7 @@ class Connection:
     async def run(self, closing: asyncio.Event) -> None:
         """Until either side closes."""
         shutdown = asyncio.ensure_future(closing.wait())
-        reader = asyncio.ensure_future(self._read())
+        reader = self._reader = asyncio.create_task(self._read())
         try:
             await self._send(HELLO, {"heartbeat_interval": self._world.config.heartbeat_ms, "_trace": ["simulator"]})
             await asyncio.wait({shutdown, reader}, return_when=asyncio.FIRST_COMPLETED)
@@ -76,11 +77,18 @@ class Connection:
         session = self._session
         if session is None:
             return
-        session.attached -= 1
-        if session.attached == 0 and self._world.sessions.get(session.id) is session:
-            session.detached = self._world.tick()
-            if self._farewell in (1000, 1001):
-                del self._world.sessions[session.id]
+        session.cut_off = None
+        session.detached = self._world.tick()
+        if self._farewell in (1000, 1001):
+            self._world.sessions.pop(session.id, None)
+
+    def _cut_off(self) -> None:
+        """Another socket speaks for the session from now on."""
+        self._session = None
+        self._end = (4000, "Session resumed elsewhere.")
+        for task in (self._writer, self._reader):
+            if task:
+                task.cancel()
 
     async def _close(self, code: int, reason: str) -> None:
         if not self._socket.closed:
@@ -150,7 +158,9 @@ class Connection:
                 self._world.sessions.pop(session.id, None)
             await self._send(INVALID, bool(fault and fault.resumable))
             return
-        session.attached += 1
+        if session.cut_off:
+            session.cut_off()
+        session.cut_off = self._cut_off
         session.detached = None
         session.root = self._root
         self._session = session
@@ -167,8 +177,6 @@ class Connection:
             while session.orders:
                 await self._obey(*session.orders.popleft())
             for event in session.unsent():
-                if event.seq != session.sent + 1 and event.seq <= session.sent:
-                    continue
                 session.sent = event.seq
                 if not self._world.faults.lasts("deaf", session.bot):
                     async with self._lock:

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,7 +16,8 @@ class Event:
 @dataclass(eq=False, slots=True)
 class Session:
     """`sent`: the last sequence number that went down the wire. `detached`: monotonic seconds since when it has no
-    socket, None while it has one. `orders`: what a fault wants done to the socket, as (kind, code)."""
+    socket, None while it has one. `orders`: what a fault wants done to the socket, as (kind, code).
+    `cut_off`: ends the socket that speaks for it, when another one takes over."""
 
     id: str
     bot: int
@@ -22,11 +25,15 @@ class Session:
     root: str
     seq: int = 0
     sent: int = 0
-    attached: int = 0
     detached: float | None = None
     kept: deque[Event] = field(default_factory=deque)
     orders: deque[tuple[str, int]] = field(default_factory=deque)
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    cut_off: Callable[[], None] | None = None
+
+    @property
+    def attached(self) -> bool:
+        return self.cut_off is not None
 
     def push(self, name: str, data: bytes, keep: int) -> None:
         """Add an event, its data encoded; at most `keep` are kept for a resume."""
@@ -41,9 +48,7 @@ class Session:
         self.wake.set()
 
     def unsent(self) -> list[Event]:
-        if self.sent == self.seq:
-            return []
-        return [event for event in self.kept if event.seq > self.sent]
+        return list(islice(reversed(self.kept), self.seq - self.sent))[::-1]
 
     def rewind(self, seq: int) -> bool:
         """Go back to what a client says it has; False when that is not kept any more."""

@@ -10,7 +10,7 @@ def bot_view(world: World, bot: Bot) -> JsonObject:
     sessions = live_sessions(world, bot.id)
     return bot.profile() | {
         "connected": sum(1 for session in sessions if session.attached),
-        "sessions": [{"id": s.id, "intents": s.intents, "seq": s.seq, "connected": bool(s.attached)} for s in sessions],
+        "sessions": [{"id": s.id, "intents": s.intents, "seq": s.seq, "connected": s.attached} for s in sessions],
         "interactions_url": bot.interactions_url,
         "commands": [{"guild_id": str(guild), **one} for guild, some in bot.commands.items() for one in some],
     }
