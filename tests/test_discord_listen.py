@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -307,3 +309,8 @@ async def test_history_and_listening_tell_the_same_message(sim: Simulator) -> No
         again = [m for update in read for m in CHANNEL.parse(taker.account, update) if isinstance(m, InboundMessage)]
         key = lambda message: message.external_id  # noqa: E731
         assert sorted(again, key=key) == sorted(taker.heard(), key=key)
+
+
+def test_who_has_no_discord_bot_does_not_pay_for_the_library() -> None:
+    program = "import sys, channels.table; sys.exit('discord.gateway' in sys.modules or 'discord' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
