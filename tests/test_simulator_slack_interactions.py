@@ -16,7 +16,7 @@ from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from simulators.slack import interactions, people
+from simulators.slack import founding, interactions, people
 from simulators.slack.errors import Refused
 from simulators.slack.server import Simulator
 from simulators.slack.values import JsonObject
@@ -306,7 +306,7 @@ async def test_bolt_refuses_a_wrong_signature(both: tuple[Simulator, AsyncWebCli
 
 
 async def test_a_person_allows_the_app_in_another_team(both: tuple[Simulator, AsyncWebClient]) -> None:
-    sim, _ = both
+    sim, first = both
     globex = sim.team("Globex")
     query = {"client_id": sim.app.client_id, "scope": "chat:write,im:history", "state": "s1"}
     query["redirect_uri"] = "http://127.0.0.1:1/done?x=1"
@@ -345,5 +345,8 @@ async def test_a_person_allows_the_app_in_another_team(both: tuple[Simulator, As
         with pytest.raises(SlackApiError, match="channel_not_found"):
             await client_for(sim).chat_postMessage(channel=said["channel"], text="hi")
     await there.auth_revoke()
-    with pytest.raises(SlackApiError, match="invalid_auth"):
+    with pytest.raises(SlackApiError, match="token_revoked"):
         await there.auth_test()
+    founding.uninstall(sim.world, sim.bot.team)
+    with pytest.raises(SlackApiError, match="account_inactive"):
+        await first.auth_test()

@@ -91,7 +91,7 @@ class Api:
             raise SlackError("not_allowed_token_type")
         install = self._world.installations.get(token)
         if install is None:
-            raise SlackError("invalid_auth")
+            raise SlackError(self._world.revoked.get(token, "invalid_auth"))
         if needed := missing(method, install.scopes):
             raise SlackError("missing_scope", needed=needed, provided=",".join(install.scopes))
         if self._world.flood:

@@ -25,7 +25,7 @@ def auth_revoke(call: Call) -> JsonObject:
     """The token dies, and with it the installation."""
     if call.params.flag("test"):
         return {"revoked": False}
-    uninstall(call.world, call.install.team)
+    uninstall(call.world, call.install.team, "token_revoked")
     return {"revoked": True}
 
 

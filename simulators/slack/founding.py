@@ -97,14 +97,16 @@ def install(
     return made
 
 
-def uninstall(world: World, team: str) -> None:
-    """The app leaves a team: its token dies; the app is told (app_uninstalled, tokens_revoked)."""
+def uninstall(world: World, team: str, error: str = "account_inactive") -> None:
+    """The app leaves a team: calls with its token get `error` from now on; the app is told (app_uninstalled,
+    tokens_revoked)."""
     found = world.installed(team)
     if found is None:
         raise Refused("the app is not installed in this team")
     world.emit(team, {"type": "app_uninstalled", "event_ts": world.take_ts()})
     world.emit(team, {"type": "tokens_revoked", "tokens": {"oauth": [], "bot": [found.bot_user]}})
     del world.installations[found.token]
+    world.revoked[found.token] = error
     for channel in world.channels.values():
         channel.members.discard(found.bot_user)
     world.changes += 1

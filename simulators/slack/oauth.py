@@ -20,7 +20,22 @@ from simulators.slack.scopes import BOT_SCOPES
 from simulators.slack.state import World
 from simulators.slack.values import Grant, JsonObject
 
-KNOWN = (*BOT_SCOPES, "chat:write.public", "users:read.email", "links:read", "links:write", "emoji:read")
+KNOWN = (
+    *BOT_SCOPES,
+    "channels:join",
+    "channels:manage",
+    "chat:write.public",
+    "emoji:read",
+    "groups:write",
+    "links:read",
+    "links:write",
+    "metadata.message:read",
+    "pins:read",
+    "pins:write",
+    "users.profile:read",
+    "users:read.email",
+    "users:write",
+)
 
 
 def authorize(world: World, query: Params) -> web.Response:

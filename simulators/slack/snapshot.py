@@ -32,6 +32,7 @@ def dump(world: World) -> bytes:
         "users": [asdict(user) for user in world.users.values()],
         "channels": [_channel(channel) for channel in world.channels.values()],
         "installations": [asdict(one) for one in world.installations.values()],
+        "revoked": world.revoked,
         "files": [asdict(file) | {"data": base64.b64encode(file.data).decode()} for file in world.files.values()],
         "views": [asdict(view) for view in world.views.values()],
         "homes": [[team, user, view] for (team, user), view in world.homes.items()],
@@ -67,6 +68,7 @@ def load(world: World, path: Path) -> bool:
     world.users = {one["id"]: User(**one) for one in state["users"]}
     world.channels = {one["id"]: _read_channel(one) for one in state["channels"]}
     _read_installations(world, state["installations"])
+    world.revoked = state["revoked"]
     world.files = {one["id"]: Stored(**one | {"data": base64.b64decode(one["data"])}) for one in state["files"]}
     world.views = {one["id"]: View(**one) for one in state["views"]}
     world.homes = {(team, user): view for team, user, view in state["homes"]}

@@ -91,6 +91,7 @@ class World:
     users: dict[str, User] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     installations: dict[str, Installation] = field(default_factory=dict)
+    revoked: dict[str, str] = field(default_factory=dict)
     files: dict[str, Stored] = field(default_factory=dict)
     views: dict[str, View] = field(default_factory=dict)
     homes: dict[tuple[str, str], str] = field(default_factory=dict)
