@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -128,6 +128,29 @@ async def change(conn: Connection, account_id: str, *, name: str | None, setting
         settings,
     )
     return await get(conn, account_id)
+
+
+async def amend(conn: Connection, ring: KeyRing, account_id: str, change: Callable[[Json], Json]) -> None:
+    """Puts what `change` makes of an account's credentials in their place, one caller after the other.
+
+    Raises NotFound and SealBroken.
+    """
+    row = await conn.fetchrow(
+        """
+        SELECT workspace_id, sealed_credentials FROM channel_accounts
+        WHERE account_id = $1 AND status <> 'disconnected' FOR UPDATE
+        """,
+        account_id,
+    )
+    if row is None:
+        raise NotFound(f"no channel account {account_id}")
+    where = _where(row["workspace_id"], account_id)
+    credentials = orjson.loads(ring.open(row["sealed_credentials"], where))
+    await conn.execute(
+        "UPDATE channel_accounts SET sealed_credentials = $2, version = version + 1 WHERE account_id = $1",
+        account_id,
+        ring.seal(orjson.dumps(change(credentials)), where),
+    )
 
 
 async def disconnect(conn: Connection, account_id: str) -> None:

@@ -107,7 +107,8 @@ class SlackClient:
         url = self._urls.get(method)
         if url is None:
             url = self._urls[method] = URL(self.base_url + method, encoded=True)
-        headers = {"Authorization": f"Bearer {self.token(team) if token is None else token}"}
+        token = self.token(team) if token is None else token
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
         body: Any = aiohttp.FormData(parameters) if form else orjson.dumps(parameters)
         if not form:
             headers["Content-Type"] = _JSON

@@ -65,10 +65,10 @@ async def _asked(client: SlackClient, method: str, token: str) -> Json | Refused
         answer = await client.call("", method, {}, float(SDK_SECONDS), form=True, token=token)
     except (NotConnected, NoAnswer) as error:
         return NotSent(str(error), scope="bot")
-    return answer.data if answer.ok else _refusal(answer)
+    return answer.data if answer.ok else refusal(answer)
 
 
-def _refusal(answer: Answer) -> Refused | NotSent:
+def refusal(answer: Answer) -> Refused | NotSent:
     if answer.retry_after is not None or answer.status >= 500:
         return NotSent(answer.error, answer.retry_after, "bot")
     return Refused("unauthorized" if answer.error in TOKEN_IS_OUT else "bad_request", answer.error)

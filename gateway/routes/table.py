@@ -20,6 +20,7 @@ from gateway.routes import (
     pairings,
     people,
     platforms,
+    slack,
     talk,
     web,
     webhooks,
@@ -47,6 +48,7 @@ ROUTES: list[Route] = [
     *workspaces.ROUTES,
     *web.ROUTES,
     *platforms.ROUTES,
+    *slack.ROUTES,
     *health.ROUTES,
     *pages.ROUTES,
 ]
