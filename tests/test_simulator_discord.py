@@ -1,6 +1,7 @@
 """The Discord simulator as discord.py's own client meets it."""
 
 import io
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -127,6 +128,31 @@ async def test_refusals_have_the_servers_words(both: tuple[Simulator, Client]) -
     with pytest.raises(discord.LoginFailure):
         async with Client(sim.url) as stranger:
             await stranger.login("nobody")
+
+
+async def test_no_form_is_too_odd_to_be_refused() -> None:
+    values: list[Any] = [
+        None, 0, True, "", "x", [], [1], [None], {}, {"a": 1}, [{}], [[]], [{"type": 1, "components": [1]}], {"parse": "x"},
+        [{"type": 1, "components": [{"type": 2, "style": "x"}]}], [{"footer": "x"}], [{"fields": [1]}], {"message_id": []},
+    ]  # fmt: skip
+    names = ("content", "nonce", "embeds", "components", "allowed_mentions", "message_reference", "flags", "attachments",
+             "name", "message", "type", "recipient_id", "options", "description")  # fmt: skip
+    rng = random.Random(11)
+    async with run_simulator(config=Config(seed=7)) as sim:
+        channels = {channel.name: channel.id for channel in sim.world.channels.values()}
+        routes = [
+            f"channels/{channels['general']}/messages",
+            f"channels/{channels['ideas']}/threads",
+            f"applications/{sim.bot.id}/commands",
+            "users/@me/channels",
+        ]
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bot {sim.bot.token}"}) as session:
+            for number in range(600):
+                body = {name: rng.choice(values) for name in rng.sample(names, 4)}
+                if number % 2:
+                    body |= {"content": "x", "name": "x", "description": "x"}
+                async with session.post(f"{sim.api_url}/{rng.choice(routes)}", json=body) as answer:
+                    assert answer.status < 500, body
 
 
 async def test_access_and_permissions_are_kept(both: tuple[Simulator, Client]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from simulators.discord.access import can
 from simulators.discord.calls import NOTHING, Call, Status
 from simulators.discord.errors import JsonObject, invalid, missing_access, required, too_long, unknown
+from simulators.discord.params import listing, mapping, number
 from simulators.discord.payloads import channel_object, member_object
 from simulators.discord.people import Refused
 from simulators.discord.permissions import SEND_MESSAGES
@@ -39,12 +40,12 @@ def overwrite_commands(call: Call) -> Any:
     given = call.params.values.get("")
     if not isinstance(given, list) or len(given) > COMMAND_LIMIT:
         raise invalid("_", "APPLICATION_COMMANDS_MAX", f"At most {COMMAND_LIMIT} application commands are allowed")
-    checked = [_checked(f"{number}", one) for number, one in enumerate(given)]
+    checked = [_checked(str(index), one) for index, one in enumerate(given)]
     names = [(one["type"], one["name"]) for one in checked]
-    for number, name in enumerate(names):
-        if name in names[:number]:
+    for index, name in enumerate(names):
+        if name in names[:index]:
             words = "Application command names must be unique"
-            raise invalid(str(number), "APPLICATION_COMMANDS_DUPLICATE_NAME", words)
+            raise invalid(str(index), "APPLICATION_COMMANDS_DUPLICATE_NAME", words)
     made = [_made(call, scope, one) for one in checked]
     call.bot.commands[scope] = made
     _changed(call, made)
@@ -97,9 +98,9 @@ def _changed(call: Call, made: list[JsonObject]) -> None:
 
 def _made(call: Call, scope: int, command: JsonObject) -> JsonObject:
     before = [one for one in call.bot.commands.get(scope, []) if one["name"] == command["name"]]
-    number = before[0]["id"] if before else str(call.world.take_id())
+    command_id = before[0]["id"] if before else str(call.world.take_id())
     defaults: JsonObject = {
-        "id": number,
+        "id": command_id,
         "application_id": str(call.bot.id),
         "version": str(call.world.take_id()),
         "default_member_permissions": None,
@@ -109,17 +110,16 @@ def _made(call: Call, scope: int, command: JsonObject) -> JsonObject:
         "integration_types": [0],
         "options": [],
     }
-    return defaults | command | {"id": number} | ({"guild_id": str(scope)} if scope else {})
+    return defaults | command | {"id": command_id} | ({"guild_id": str(scope)} if scope else {})
 
 
 def _checked(path: str, command: Any) -> JsonObject:
     """A command's definition. Raises ApiError."""
-    if not isinstance(command, dict):
-        raise invalid(path or "_", "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
-    kind = command.get("type") or CHAT_INPUT
+    command = mapping(path or "_", command)
+    kind = number(_join(path, "type"), command.get("type") or CHAT_INPUT)
     if kind == CHAT_INPUT:
         _named(path, command)
-        _options(path, command.get("options") or [])
+        _options(path, listing(_join(path, "options"), command.get("options")))
     elif not command.get("name"):
         raise required(_join(path, "name"))
     return {"description": "", **command, "type": kind}
@@ -137,20 +137,20 @@ def _named(path: str, thing: JsonObject) -> None:
         raise too_long(_join(path, "description"), 100)
 
 
-def _options(path: str, options: list[JsonObject]) -> None:
+def _options(path: str, options: list[Any]) -> None:
     if len(options) > OPTION_LIMIT:
         raise too_long(_join(path, "options"), OPTION_LIMIT)
     optional = False
-    for number, option in enumerate(options):
-        here = _join(path, f"options.{number}")
-        _named(here, option)
-        if not 1 <= int(option.get("type") or 0) <= 11:
+    for index, option in enumerate(options):
+        here = _join(path, f"options.{index}")
+        _named(here, mapping(here, option))
+        if not 1 <= number(f"{here}.type", option.get("type") or 0) <= 11:
             raise invalid(f"{here}.type", "BASE_TYPE_CHOICES", "Value must be one of 1 to 11.")
         if option.get("required") and optional:
             words = "Required options must be placed before non-required options"
             raise invalid(here, "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID", words)
         optional = optional or (option["type"] > GROUP and not option.get("required"))
-        _options(here, option.get("options") or [])
+        _options(here, listing(f"{here}.options", option.get("options")))
 
 
 def _join(path: str, name: str) -> str:

@@ -8,7 +8,7 @@ from aiohttp import web
 from simulators.discord import commands, interactions, people, places_made, threads
 from simulators.discord.errors import JsonObject
 from simulators.discord.interactions import interaction_view
-from simulators.discord.params import Params, number
+from simulators.discord.params import Params, listing, mapping, number
 from simulators.discord.people import Refused
 from simulators.discord.state import Channel, Person, World
 from simulators.discord.views import channel_view
@@ -29,9 +29,7 @@ def posts(world: World) -> dict[str, Post]:
         """user, command ("ask", or "group name"), options by name."""
         person, channel = place(world, params)
         bot = people.find_bot(world, params.values.get("bot"))
-        options = params.values.get("options") or {}
-        if not isinstance(options, dict):
-            raise Refused("options must be an object")
+        options = mapping("options", params.values.get("options"))
         name = params.text("command")
         return interaction_view(interactions.run_command(world, bot, channel, person, name, options))
 
@@ -46,7 +44,7 @@ def posts(world: World) -> dict[str, Post]:
 
     async def channel(params: Params) -> JsonObject:
         """name, type ("text" or "forum"), private, users: who sees a private one."""
-        users = [people.find_person(world, user) for user in params.values.get("users") or []]
+        users = [people.find_person(world, user) for user in listing("users", params.values.get("users"))]
         made = places_made.add_channel(
             world, params.text("name"), params.text("type") or "text", bool(params.values.get("private")), users
         )
@@ -65,7 +63,7 @@ def posts(world: World) -> dict[str, Post]:
         where = places_made.any_channel(world, params.values.get("channel"))
         who: Any = params.values.get("user")
         one = people.find_person(world, who) if who else people.find_bot(world, params.values.get("bot"))
-        places_made.deny(world, where, one.id, params.values.get("denied") or [])
+        places_made.deny(world, where, one.id, listing("denied", params.values.get("denied")))
         return channel_view(world, where)
 
     async def endpoint(params: Params) -> JsonObject:

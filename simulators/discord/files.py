@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from simulators.discord.errors import ApiError, JsonObject, invalid
+from simulators.discord.errors import ApiError, JsonObject
 from simulators.discord.events import secret
-from simulators.discord.params import Params, Upload
+from simulators.discord.params import Params, Upload, listing
 from simulators.discord.payloads import path_hash
 from simulators.discord.state import Channel, Stored, World
 
@@ -25,7 +25,7 @@ def upload_all(world: World, channel: Channel, params: Params, listed: Any) -> l
         raise ApiError(400, 30015, f"Maximum number of attachments in a message reached ({FILES_LIMIT})")
     if sum(len(upload.data) for upload in params.files.values()) > world.config.file_limit:
         raise ApiError(413, 40005, "Request entity too large")
-    described = {str(one.get("id")): one for one in listed or [] if isinstance(one, dict)}
+    described = {str(one.get("id")): one for one in listing("attachments", listed) if isinstance(one, dict)}
     made = []
     for part, upload in params.files.items():
         found = PART.fullmatch(part)
@@ -57,9 +57,7 @@ def store(world: World, channel: Channel, upload: Upload, name: Any = None, note
 
 def kept(attachments: list[JsonObject], listed: Any) -> list[JsonObject]:
     """What is left of a message's attachments when an edit lists the ones to keep. Raises ApiError."""
-    if not isinstance(listed, list):
-        raise invalid("attachments", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
-    wanted = {str(one.get("id")) for one in listed if isinstance(one, dict)}
+    wanted = {str(one.get("id")) for one in listing("attachments", listed) if isinstance(one, dict)}
     return [one for one in attachments if one["id"] in wanted]
 
 

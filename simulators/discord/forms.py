@@ -4,6 +4,7 @@ import re
 from typing import Any
 
 from simulators.discord.errors import ApiError, JsonObject, invalid, required, too_long
+from simulators.discord.params import listing, mapping
 
 TEXT_LIMIT = 2000
 NONCE_LIMIT = 25
@@ -48,7 +49,7 @@ def embeds_of(values: JsonObject) -> list[JsonObject] | None:
     embeds = values.get("embeds")
     if embeds is None:
         return [] if "embeds" in values else None
-    if not isinstance(embeds, list) or len(embeds) > EMBED_LIMIT:
+    if len(listing("embeds", embeds)) > EMBED_LIMIT:
         raise invalid("embeds", "BASE_TYPE_MAX_LENGTH", f"Must be {EMBED_LIMIT} or fewer in length.")
     total = sum(_embed(f"embeds.{number}", embed) for number, embed in enumerate(embeds))
     if total > EMBED_TOTAL:
@@ -56,20 +57,24 @@ def embeds_of(values: JsonObject) -> list[JsonObject] | None:
     return [{"type": "rich", **embed} for embed in embeds]
 
 
-def _embed(path: str, embed: Any) -> int:
-    if not isinstance(embed, dict):
-        raise invalid(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+def _embed(path: str, given: Any) -> int:
+    """Check one embed; how many characters it counts."""
+    if given is None:
+        raise required(path)
+    embed = mapping(path, given)
     total = sum(_length(f"{path}.{name}", embed.get(name), limit) for name, limit in EMBED_TEXTS)
-    total += _length(f"{path}.footer.text", (embed.get("footer") or {}).get("text"), 2048)
-    total += _length(f"{path}.author.name", (embed.get("author") or {}).get("name"), 256)
-    fields = embed.get("fields") or []
+    for part, name, limit in (("footer", "text", 2048), ("author", "name", 256)):
+        inner = mapping(f"{path}.{part}", embed.get(part))
+        total += _length(f"{path}.{part}.{name}", inner.get(name), limit)
+    fields = listing(f"{path}.fields", embed.get("fields"))
     if len(fields) > 25:
         raise too_long(f"{path}.fields", 25)
     for number, one in enumerate(fields):
+        place = f"{path}.fields.{number}"
         for name, limit in (("name", 256), ("value", 1024)):
-            if not one.get(name):
-                raise required(f"{path}.fields.{number}.{name}")
-            total += _length(f"{path}.fields.{number}.{name}", one[name], limit)
+            if not mapping(place, one).get(name):
+                raise required(f"{place}.{name}")
+            total += _length(f"{place}.{name}", one[name], limit)
     return total
 
 
@@ -97,7 +102,8 @@ def _row(path: str, row: Any, ids: set[str]) -> JsonObject:
     children = row.get("components")
     if not isinstance(children, list) or not 1 <= len(children) <= BUTTON_LIMIT:
         raise invalid(f"{path}.components", "BASE_TYPE_BAD_LENGTH", f"Must be between 1 and {BUTTON_LIMIT} in length.")
-    if any(child.get("type") != 2 for child in children) and len(children) > 1:
+    kinds = [mapping(f"{path}.components.{number}", child).get("type") for number, child in enumerate(children)]
+    if len(kinds) > 1 and any(kind != 2 for kind in kinds):
         raise invalid(
             f"{path}.components", "COMPONENT_LAYOUT_WIDTH_EXCEEDED", "The specified component exceeds the maximum width"
         )
@@ -153,11 +159,11 @@ def mentioned(values: JsonObject, text: str) -> tuple[list[int], bool]:
     """The ids that a text pings and whether it pings everyone, as `allowed_mentions` leaves it. Raises ApiError."""
     named = list(dict.fromkeys(int(found) for found in MENTION.findall(text)))
     everyone = "@everyone" in text or "@here" in text
-    allowed = values.get("allowed_mentions")
-    if allowed is None:
+    if values.get("allowed_mentions") is None:
         return named, everyone
-    parse = allowed.get("parse")
-    users = allowed.get("users") or []
+    allowed = mapping("allowed_mentions", values["allowed_mentions"])
+    parse = listing("allowed_mentions.parse", allowed.get("parse"))
+    users = listing("allowed_mentions.users", allowed.get("users"))
     if parse and any(kind not in PARSE_KINDS for kind in parse):
         raise invalid(
             "allowed_mentions.parse.0", "BASE_TYPE_CHOICES", "Value must be one of ('users', 'roles', 'everyone')."
@@ -168,5 +174,5 @@ def mentioned(values: JsonObject, text: str) -> tuple[list[int], bool]:
             "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE",
             'parse:["users"] and users: [ids...] are mutually exclusive.',
         )
-    kept = named if "users" in (parse or []) else [number for number in named if str(number) in map(str, users)]
-    return kept, everyone and "everyone" in (parse or [])
+    kept = named if "users" in parse else [number for number in named if str(number) in map(str, users)]
+    return kept, everyone and "everyone" in parse

@@ -7,7 +7,7 @@ from simulators.discord.access import audience, can
 from simulators.discord.errors import ApiError, JsonObject, invalid, unknown
 from simulators.discord.events import emit, message_event, place_of
 from simulators.discord.files import kept, upload_all
-from simulators.discord.params import Params, number
+from simulators.discord.params import Params, mapping, number
 from simulators.discord.permissions import MENTION_EVERYONE
 from simulators.discord.state import DM, THREADS, Bot, Channel, Seen, World
 from simulators.discord.wire import stamp
@@ -72,14 +72,15 @@ def _mentions(
     known = [user for user in users if user in world.people or user in world.bots]
     allowed = values.get("allowed_mentions")
     quoted = reference.get("referenced_message")
-    pings = bool(allowed.get("replied_user")) if allowed is not None else True
+    pings = allowed is None or bool(mapping("allowed_mentions", allowed).get("replied_user"))
     if quoted and pings and (author := int(quoted["author"]["id"])) not in known:
         known.append(author)
     return [world.profile(user) for user in known]
 
 
 def _reference(world: World, channel: Channel, given: Any) -> JsonObject:
-    if not given or given.get("message_id") is None:
+    given = mapping("message_reference", given)
+    if given.get("message_id") is None:
         return {}
     wanted = number("message_reference.message_id", given["message_id"])
     seen = channel.messages.get(wanted)
@@ -177,7 +178,7 @@ def change(
         message["flags"] = message["flags"] & ~flags | forms.flags_of(values, flags)
     attachments = message["attachments"]
     if "attachments" in values:
-        attachments = kept(attachments, values["attachments"] or [])
+        attachments = kept(attachments, values["attachments"])
     message["attachments"] = attachments + upload_all(world, channel, params, values.get("attachments"))
     if not any(message[name] for name in ("content", "embeds", "attachments", "components")):
         raise EMPTY

@@ -56,6 +56,24 @@ def number(path: str, value: Any) -> int:
         raise invalid(path, "NUMBER_TYPE_COERCE", f'Value "{value}" is not snowflake.') from None
 
 
+def mapping(path: str, value: Any) -> JsonObject:
+    """An object; none is an empty one. Raises ApiError for anything else."""
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise invalid(path, "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+    return value
+
+
+def listing(path: str, value: Any) -> list[Any]:
+    """A list; none is an empty one. Raises ApiError for anything else."""
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise invalid(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+    return value
+
+
 async def read_params(request: web.Request) -> Params:
     """The body. Raises ApiError when it is no JSON object."""
     if not request.can_read_body:

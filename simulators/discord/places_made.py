@@ -56,7 +56,7 @@ def set_member(world: World, channel: Channel, member: int, status: str) -> None
 
 def deny(world: World, channel: Channel, member: int, names: list[str]) -> None:
     """Take these permissions from somebody in a channel, and give back all others. Raises Refused."""
-    unknown = [name for name in names if name not in NAMES]
+    unknown = [name for name in names if str(name) not in NAMES]
     if unknown:
         raise Refused(f"no permission {unknown[0]!r}; there are {', '.join(NAMES)}")
     channel.denied[member] = sum(NAMES[name] for name in set(names))

@@ -7,7 +7,7 @@ from simulators.discord.access import audience
 from simulators.discord.errors import ApiError, JsonObject, invalid, unknown
 from simulators.discord.interactions import COMMAND, COMPONENT, interaction_view, original, owners
 from simulators.discord.messages import LOADING
-from simulators.discord.params import Params
+from simulators.discord.params import Params, mapping
 from simulators.discord.state import Bot, Channel, Interaction, Seen, World
 
 PONG, MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE = 1, 4, 5, 6, 7
@@ -21,7 +21,7 @@ def respond(world: World, asked: Interaction, params: Params) -> Seen | None:
         raise unknown(10062)
     if asked.state != "waiting":
         raise ACKNOWLEDGED
-    kind = params.values.get("type")
+    kind = params.whole("type")
     if kind not in (PONG, MESSAGE, DEFERRED, DEFERRED_UPDATE, UPDATE):
         raise invalid("type", "BASE_TYPE_CHOICES", "Value must be one of {1, 4, 5, 6, 7}.")
     if kind in (DEFERRED_UPDATE, UPDATE) and asked.kind != COMPONENT:
@@ -35,9 +35,7 @@ def respond(world: World, asked: Interaction, params: Params) -> Seen | None:
 
 def _form(params: Params) -> Params:
     """The message in a response; a nonce means nothing here."""
-    data = params.values.get("data") or {}
-    if not isinstance(data, dict):
-        raise invalid("data", "DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+    data = mapping("data", params.values.get("data"))
     return Params({k: v for k, v in data.items() if k != "nonce"}, params.files)
 
 
@@ -60,7 +58,7 @@ def _first(world: World, asked: Interaction, kind: int, form: Params) -> Seen | 
 
 def _loading(world: World, asked: Interaction, channel: Channel, form: Params) -> Seen:
     """ "Parley is thinking…" """
-    blank = Params({"content": "…", "flags": form.values.get("flags", 0)})
+    blank = Params({"content": "…", "flags": form.values.get("flags")})
     message = messages.compose(world, channel, asked.bot, blank, ALLOWED)
     message |= {"content": "", "flags": message["flags"] | LOADING}
     return _show(world, asked, channel, message, first=True)
