@@ -21,7 +21,8 @@ from pipeline.turns import Arrival, Place
 
 _LOOK = 0.25  # seconds between looks at the rows while the turn may run in another process
 _LOOK_HERE = 2.0  # once this process is known to run it
-_COMMANDS = ("new", "help", "start")
+_COMMANDS = ("new", "help", "start", "link", "unlink")
+_TAKE_WORDS = ("link",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,14 +122,14 @@ def message_of(
     sender: Sender, text: str, place: Place, address: Json, *, external_id: str, detail: str = ""
 ) -> InboundMessage:
     """Words that came over HTTP, as the turn takes them."""
-    command = text[1:] if text.startswith("/") else ""
-    known = command in _COMMANDS
+    command, _, words = text[1:].partition(" ") if text.startswith("/") else ("", "", "")
+    known = command in _COMMANDS and (not words or command in _TAKE_WORDS)
     return InboundMessage(
         external_id=external_id,
         conversation_key=place.conversation_key,
         kind="command" if known else "text",
         sender=sender,
-        text="" if known else text,
+        text=words.strip() if known else text,
         address=address,
         command=command if known else "",
         detail=detail,

@@ -19,13 +19,13 @@ HELP_LINKS = (
     "- /link makes one person of you here and where else you talk to me, so that I remember both\n"
     "- /unlink takes that back\n"
 )
-HELP_END = "- /help shows this text"
+HELP_END = "- /help shows this text\n\nIn Slack, write `!` in place of `/`."
 FRESH = "A fresh start. What would you like to know?"
 UNREADABLE = "I can't read {kind} yet. Please write your question as text, and I will gladly help."
 
 CODE = (
     "Your code is `{code}`. Where else you talk to me, send me this within {minutes} minutes:\n\n`/link {code}`\n\n"
-    "It works once. Give it to nobody: whoever uses it can go on with what you said here."
+    "(In Slack `!link {code}`.) It works once. Give it to nobody: whoever uses it can go on with what you said here."
 )
 TOO_MANY = "You have asked for many codes. Please wait a few minutes before the next one."
 INVALID = (
@@ -38,7 +38,7 @@ OFFER = (
     "one person: each can go on with what was said to the other. Do it only if both are yours. /unlink takes it back."
 )
 CHANGED = "Something has changed since you were asked, so nothing is linked yet.\n\n"
-TYPED = "\n\nPress a button, or write `/link yes` or `/link no`."
+TYPED = "\n\nPress a button, or write `/link yes` or `/link no` (in Slack `!link yes`, `!link no`)."
 LINKED = "Done. You are one person to me now, here and there: I remember both. /unlink takes it back."
 NO_OFFER = "There is nothing to agree to: no code was entered here within the last ten minutes."
 CANCELLED = "Nothing was linked."

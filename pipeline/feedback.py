@@ -30,7 +30,8 @@ async def record(conn: Connection, turn: Turn, update: InboundMessage) -> str:
     """Stores what an update of kind "feedback" says, in a transaction of the turn's workspace. May be repeated.
 
     A button names the turn that it praises or blames, a reaction the platform's message; both count for answers in
-    the turn's own conversation only. Returns what to say in return, '' when it is about no answer of ours.
+    the turn's own conversation only. The update's text is a comment, where a form asked for one. Returns what to say
+    in return, '' when it is about no answer of ours.
     """
     if update.detail not in SAID:
         return ""
@@ -44,7 +45,8 @@ async def record(conn: Connection, turn: Turn, update: InboundMessage) -> str:
         turn.account_id,
         update.sender.external_id,
     )
-    await _rate(conn, message, user_id or turn.user_id, update.detail, None, "button" if update.about else "reaction")
+    source = "button" if update.about else "reaction"
+    await _rate(conn, message, user_id or turn.user_id, update.detail, update.text or None, source)
     return SAID[update.detail]
 
 

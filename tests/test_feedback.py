@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import fields
 
 import pytest
 
@@ -48,6 +49,20 @@ async def test_a_button_rates_an_answer_and_can_change_and_take_back(bots: Bots)
     assert [event["rating"] for event in told] == [1, -1, 0]
     assert {event["message_id"] for event in told} == {message}
     assert {event["user_id"] for event in told} == {await ann.user_id}
+
+
+async def test_a_form_adds_a_comment_which_a_later_press_leaves(bots: Bots) -> None:
+    ann = (await bots.bot()).chat(1)
+    await ann.say("hello")
+    turn = ann.last["turn_id"]
+    await press(ann, turn, "down")
+    await ann.say("the price is wrong", kind="feedback", detail="down", about=turn)
+    await press(ann, turn, "down")
+    assert await bots.rows("SELECT rating, comment FROM feedback") == [
+        {"rating": "down", "comment": "the price is wrong"}
+    ]
+    told = await bots.events("chat.feedback.received")
+    assert [event["comment"] for event in told] == ["", "the price is wrong"]
 
 
 async def test_everybody_in_a_group_has_an_opinion_of_their_own(bots: Bots) -> None:
@@ -110,10 +125,8 @@ async def test_what_is_said_in_return(rating: str, thanks: str, bots: Bots) -> N
     ann = (await bots.bot()).chat(1)
     await ann.say("hello")
     [row] = await bots.rows("SELECT conversation_id, session_id, user_id FROM messages LIMIT 1")
-    turn = Turn(
-        bots.workspace_id, "turn_x", "", 1, ann.bot.account_id, row["conversation_id"], "1", row["session_id"],
-        row["user_id"], {}, True, False, None, 0.0, (), (), (),
-    )  # fmt: skip
+    nothing = {field.name: None for field in fields(Turn)}
+    turn = Turn(**{**nothing, **row, "turn_id": "turn_x", "account_id": ann.bot.account_id})
     pressed = InboundMessage("9", "1", "feedback", Sender("1"), "", {}, detail=rating, about=ann.last["turn_id"])
     for _ in range(2):  # a turn may be tried again
         async with bots.ground.database.workspace(bots.workspace_id) as conn:

@@ -122,7 +122,7 @@ async def test_no_private_words_follow_into_a_group(bots: Bots) -> None:
     here, there = await two_chats(bots)
     await here.say("my secret")
     await join(here, there)
-    heard: list[Json] = []
+    heard: list[list[Json]] = []
 
     async def listen(question: str) -> None:
         rows = await bots.rows(HISTORY)
@@ -473,6 +473,19 @@ async def test_a_code_made_over_http_links_and_http_parts_again(api: Client, bot
     assert parted.body["user_id"] == await there.user_id
     assert (await api("DELETE", path)).status == 409
     assert (await api("DELETE", "/api/v1/identities/idn_none")).status == 404
+
+
+async def test_people_of_the_rest_channel_link_by_words_like_everybody(api: Client, bots: Bots) -> None:
+    async def say(text: str) -> str:
+        reply = await api.post("/api/v1/messages?wait=20", {"user_id": "ann", "text": text})
+        return str(reply.body["reply"]["text"])
+
+    there = (await bots.bot("second")).chat(77, "Annie")
+    offer = await say(f"/link {await code_of(there)}")
+    assert offer.startswith("**Is all of this you?**")
+    assert await say("/link yes") == commands.LINKED
+    assert await say("/unlink") == commands.UNLINKED
+    assert await say("/unlink now") == "you said: /unlink now"  # no command of ours
 
 
 async def test_codes_over_http_are_for_people_of_the_workspace_and_not_without_end(
