@@ -131,12 +131,11 @@ async def test_refusals_have_the_servers_words(both: tuple[Simulator, Client]) -
 
 
 async def test_no_form_is_too_odd_to_be_refused() -> None:
-    values: list[Any] = [
-        None, 0, True, "", "x", [], [1], [None], {}, {"a": 1}, [{}], [[]], [{"type": 1, "components": [1]}], {"parse": "x"},
-        [{"type": 1, "components": [{"type": 2, "style": "x"}]}], [{"footer": "x"}], [{"fields": [1]}], {"message_id": []},
-    ]  # fmt: skip
-    names = ("content", "nonce", "embeds", "components", "allowed_mentions", "message_reference", "flags", "attachments",
-             "name", "message", "type", "recipient_id", "options", "description")  # fmt: skip
+    values: list[Any] = [None, 0, True, "", "x", [], [1], [None], {}, {"a": 1}, [{}], [[]], {"parse": "x"}]
+    values += [[{"footer": "x"}], [{"fields": [1]}], {"message_id": []}, [{"type": 1, "components": [1]}]]
+    values += [[{"type": 1, "components": [{"type": 2, "style": "x"}]}]]
+    names = ["content", "nonce", "embeds", "components", "allowed_mentions", "message_reference", "flags", "type"]
+    names += ["attachments", "name", "message", "recipient_id", "options", "description"]
     rng = random.Random(11)
     async with run_simulator(config=Config(seed=7)) as sim:
         channels = {channel.name: channel.id for channel in sim.world.channels.values()}
