@@ -1,5 +1,7 @@
 """Messages: made by bots and people alike, edited, deleted, listed."""
 
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from simulators.discord import forms
@@ -212,16 +214,21 @@ def remove(world: World, channel: Channel, seen: Seen) -> None:
 
 def page(channel: Channel, before: int, after: int, around: int, limit: int) -> list[Seen]:
     """A page of history, newest first; at most one of `before`, `after`, `around` is not 0."""
-    shown = [seen for _, seen in sorted(channel.messages.items()) if not seen.deleted and seen.only is None]
-    if after:
-        found = [seen for seen in shown if int(seen.message["id"]) > after][:limit]
-    elif around:
-        older = [seen for seen in shown if int(seen.message["id"]) < around][-(limit // 2) :]
-        newer = [seen for seen in shown if int(seen.message["id"]) >= around][: limit - len(older)]
-        found = older + newer
+    if around:
+        older = page(channel, around, 0, 0, limit // 2)[::-1] if limit > 1 else []
+        newer = islice(_shown(channel.messages.values(), around - 1), limit - len(older))
+        found = [*older, *newer]
+    elif after:
+        found = list(islice(_shown(channel.messages.values(), after), limit))
     else:
-        found = [seen for seen in shown if not before or int(seen.message["id"]) < before][-limit:]
+        latest = _shown(reversed(channel.messages.values()), 0)
+        return list(islice((seen for seen in latest if not before or int(seen.message["id"]) < before), limit))
     return found[::-1]
+
+
+def _shown(some: Iterable[Seen], after: int) -> Iterator[Seen]:
+    """What anybody may read, of messages that stand in the order of their ids."""
+    return (seen for seen in some if not seen.deleted and seen.only is None and int(seen.message["id"]) > after)
 
 
 def _text(number: int | None) -> str | None:
