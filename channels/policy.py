@@ -17,8 +17,8 @@ from kernel.types import Account, Ignored, InboundMessage
 
 # About something that is there already: such news never opens a conversation.
 _NEWS = frozenset(("edit", "deletion", "feedback", "migrated", "blocked", "unblocked"))
-# News of a chat and not of a person, who need not be known.
-_OF_THE_CHAT = frozenset(("migrated", "blocked", "unblocked"))
+# News of a chat and not of a person, who need not be known; a platform may not say whose message was deleted.
+_OF_THE_CHAT = frozenset(("migrated", "blocked", "unblocked", "deletion"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -51,10 +51,15 @@ class Ear:
         self.connected = True
 
     async def take(self, update: Json, payload: bytes) -> Json | None:
-        """Commits an update, after those that history still brings."""
+        """Commits an update, after those that history still brings; but who waits for an answer is not kept waiting."""
         self.alive()
-        await self._ready.wait()
+        if not self._ready.is_set() and not self._is_urgent(update):
+            await self._ready.wait()
         return (await self._services.intake.take(self._account, update, payload)).wanted
+
+    def _is_urgent(self, update: Json) -> bool:
+        immediate = self._channel.immediate
+        return immediate is not None and immediate(self._account, update) is not None
 
     async def run(self, since: float | None) -> None:
         """Catches up, listens. Raises Disconnected."""
@@ -62,7 +67,7 @@ class Ear:
         assert self._channel.listen is not None
         began = time.time()
         if since is not None:
-            await catch_up(self._services.intake, self._channel, client, self._account, since)
+            await catch_up(self._services, client, self._account, since)
         listening = asyncio.ensure_future(self._channel.listen(client, self._account, self.take, self.alive))
         tending = asyncio.ensure_future(self._tend(client, began))
         try:
@@ -83,7 +88,7 @@ class Ear:
             if time.time() - began > _DEAD:
                 raise Disconnected("away", "the platform does not greet")
         try:
-            await catch_up(self._services.intake, self._channel, client, self._account, began)
+            await catch_up(self._services, client, self._account, began)
         finally:
             self._ready.set()
         noted = checked = time.time()
@@ -95,7 +100,7 @@ class Ear:
             if silent > _DEAD:
                 raise Disconnected("away", f"no sign of life for {silent:.0f} s")
             if self.heard_at - before > _SILENT:
-                await catch_up(self._services.intake, self._channel, client, self._account, noted)
+                await catch_up(self._services, client, self._account, noted)
             noted = before
             if time.time() - checked > _CHECK:
                 await self._check(client, checked)
@@ -103,7 +108,7 @@ class Ear:
 
     async def _check(self, client: object, since: float) -> None:
         """A connection may be open, answer every heartbeat and bring nothing: what it ought to have brought tells."""
-        missed = await catch_up(self._services.intake, self._channel, client, self._account, since)
+        missed = await catch_up(self._services, client, self._account, since)
         found = Health(
             missed == 0, f"the connection was deaf: {missed} messages came by reading" if missed else "hears"
         )

@@ -75,7 +75,7 @@ async def _look_after(services: Services, due: Due) -> None:
 async def _reach_back(services: Services, account: Account, client: object, until: float | None) -> None:
     began = time.time()
     if until is not None and began - until > _GAP:
-        await catch_up(services.intake, CHANNELS[account.kind], client, account, until)
+        await catch_up(services, client, account, until)
     async with services.ground.database.anywhere() as conn:
         await accounts.note_listening(conn, account.account_id, began)
 

@@ -297,8 +297,8 @@ class Channel:
     acknowledge(client, message, text) answers a pressed button; failures are its own business
     listen(client, account, take, alive)  the bot's connection: commits updates with `take`, then confirms them; calls
                                        `alive` at any sign of life. Runs until cancelled, or raises Disconnected
-    history(client, account, since)    updates since then (epoch seconds), as `parse` takes them, to catch up on; raises
-                                       Disconnected
+    history(client, account, since, places)  updates since then (epoch seconds), as `parse` takes them, to catch up on;
+                                       `places` are addresses of one-to-one conversations; raises Disconnected
     fetch(client, attachment, limit)   a file's bytes, at most `limit`; Refused when larger or gone; NotSent: try again
     probe(client, account, url)        does inbound traffic reach us as far as the platform can tell
     pace(address)                      what the platform allows
@@ -321,7 +321,7 @@ class Channel:
     preview: Preview | None = None
     acknowledge: Callable[[Any, InboundMessage, str], Awaitable[None]] | None = None
     listen: Callable[[Any, Account, Take, Callable[[], None]], Awaitable[None]] | None = None
-    history: Callable[[Any, Account, float], AsyncIterator[Json]] | None = None
+    history: Callable[[Any, Account, float, Sequence[Json]], AsyncIterator[Json]] | None = None
     fetch: Callable[[Any, Attachment, int], Awaitable[bytes | Refused | NotSent]] | None = None
     probe: Callable[[Any, Account, str], Awaitable[Health]] | None = None
     pace: Callable[[Json], Pace] | None = None

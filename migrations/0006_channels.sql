@@ -101,6 +101,15 @@ BEGIN
     RETURN FOUND;
 END $$;
 
+-- Where an account talks one to one, the places spoken in last first.
+CREATE FUNCTION private_places(account text, most integer) RETURNS SETOF jsonb
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+BEGIN ATOMIC
+    SELECT c.address FROM channel_accounts a
+    JOIN conversations c ON c.workspace_id = a.workspace_id AND c.account_id = a.account_id
+    WHERE a.account_id = account AND c.private AND c.blocked_at IS NULL ORDER BY c.last_message_at DESC LIMIT most;
+END;
+
 -- Whether the bot takes part in this conversation, or is about to.
 CREATE FUNCTION has_joined(account text, key text) RETURNS boolean
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
@@ -163,7 +172,7 @@ CREATE OR REPLACE FUNCTION turn_description(turn turns, conv conversations, exha
 
 -- Gives waiting updates to a turn: those like `first` and by the same person that stand together at the head of the
 -- queue. Texts of one person that piled up are read together, and so are the pictures of an album; anything else is a
--- turn of its own, in its place in the order.
+-- turn of its own, in its place in the order. So is what a platform wants answered in its own place (an interaction).
 CREATE FUNCTION take_updates(turn turns, account text, key text, first inbound_updates) RETURNS boolean
     LANGUAGE plpgsql AS $$
 BEGIN
@@ -173,12 +182,14 @@ BEGIN
         SELECT q.update_id
         FROM (SELECT p.update_id, p.seq,
                   count(*) FILTER (WHERE p.kind <> first.kind
+                      OR p.message #> '{address,interaction}' IS NOT NULL
                       OR p.message #>> '{sender,external_id}' <> first.message #>> '{sender,external_id}')
                       OVER (ORDER BY p.seq) AS breaks
               FROM (SELECT * FROM inbound_updates w
                     WHERE w.workspace_id = turn.workspace_id AND w.account_id = account AND w.conversation_key = key
                         AND w.status = 'pending' ORDER BY w.seq LIMIT 20) p) q
-        WHERE q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0)));
+        WHERE q.seq = first.seq OR (first.kind IN ('text', 'unsupported') AND q.breaks = 0
+                                    AND first.message #> '{address,interaction}' IS NULL)));
     RETURN FOUND;
 END $$;
 

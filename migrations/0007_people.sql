@@ -108,9 +108,17 @@ BEGIN
     WHERE t.workspace_id = ws AND t.status = 'running' AND t.user_id = moved.user_id
         AND c.workspace_id = ws AND c.conversation_id = t.conversation_id AND c.account_id = moved.account_id
         AND (sole OR spoke(t.workspace_id, t.turn_id, moved.external_id));
+    IF sole THEN  -- the groups that this person was the first to speak in
+        places := places || ARRAY (
+            SELECT c.conversation_id FROM conversations c
+            WHERE c.workspace_id = ws AND c.account_id = moved.account_id AND c.user_id = moved.user_id);
+    END IF;
     UPDATE conversations c SET user_id = into_user WHERE c.workspace_id = ws AND c.conversation_id = ANY (places);
     UPDATE sessions s SET user_id = into_user
-    WHERE s.workspace_id = ws AND s.user_id = moved.user_id AND s.closed_at IS NULL AND s.conversation_id = ANY (places);
+    FROM conversations c
+    WHERE s.workspace_id = ws AND s.user_id = moved.user_id AND s.closed_at IS NULL
+        AND c.workspace_id = ws AND c.conversation_id = s.conversation_id AND c.account_id = moved.account_id
+        AND (sole OR c.conversation_id = ANY (places));
     UPDATE messages m SET user_id = into_user
     WHERE m.workspace_id = ws AND m.conversation_id = ANY (places) AND m.user_id = moved.user_id;
     UPDATE messages m SET user_id = into_user

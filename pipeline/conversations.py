@@ -84,6 +84,12 @@ async def spot(conn: Connection, conversation_id: str) -> Spot:
     return Spot(conversation_id, Place(row["account_id"], row["conversation_key"]), row["kind"])
 
 
+async def private_places(conn: Connection, account_id: str, most: int) -> list[Json]:
+    """Addresses of an account's one-to-one conversations, in whatever workspace, the ones spoken in last first."""
+    rows = await conn.fetch("SELECT * FROM private_places($1, $2) AS address", account_id, most)
+    return [row["address"] for row in rows]
+
+
 async def list_conversations(
     conn: Connection, *, user_id: str, account_id: str, cursor: str, limit: int
 ) -> tuple[list[Json], str | None]:

@@ -147,9 +147,9 @@ def test_strangers_hear_of_it_in_private_and_are_passed_over_in_groups(who: str)
     assert heard.sender == Sender("U9")
     assert reason(judge(closed, said(addressed=True), paired=False)) == "not_let_in"
     assert reason(judge(closed, said("", kind="command", command="link", addressed=True), paired=False)) == "not_let_in"
-    for kind in ("edit", "deletion", "feedback"):
+    for kind in ("edit", "feedback"):
         assert reason(judge(closed, replace(private(), kind=kind), joined=True, paired=False)) == "not_let_in"
-    for kind in ("blocked", "unblocked", "migrated"):
+    for kind in ("deletion", "blocked", "unblocked", "migrated"):
         assert isinstance(judge(closed, replace(private(), kind=kind), joined=True), Admit)  # type: ignore[arg-type]
 
 

@@ -6,7 +6,7 @@ history, so threads that were alive in the last days are looked into as well.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import aiohttp
@@ -25,7 +25,9 @@ _MOST_PAGES = 25  # of one channel
 _CHANNEL_IS_OUT = ("not_in_channel", "channel_not_found", "missing_scope", "thread_not_found", "is_archived")
 
 
-async def history(client: SlackClient, account: Account, since: float) -> AsyncIterator[Json]:
+async def history(
+    client: SlackClient, account: Account, since: float, places: Sequence[Json] = ()
+) -> AsyncIterator[Json]:
     """Messages and edits since then, oldest first, of every channel, group and direct conversation that the bot is in.
 
     Raises Disconnected: refused when no token is good any more, away when Slack does not answer.

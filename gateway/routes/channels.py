@@ -73,6 +73,7 @@ class BotSettings(Shape):
     unknown_sends: Literal["resend", "hold"] | None = None
     pace: PaceSettings | None = None
     streaming: bool | None = None
+    message_content: bool | None = Field(None, description="Discord: whether the bot asks to read every message")
     gather_seconds: float | None = Field(None, ge=0, le=10)
     origins: list[Annotated[str, Field(max_length=300), AfterValidator(origin_of)]] | None = Field(
         None, max_length=50, description="Web: whose pages may embed the chat, as `https://shop.example`; `*` for any"

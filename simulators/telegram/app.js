@@ -1,4 +1,4 @@
-// A person chats as several users. The server is the truth: events say what changed, and the page reads it again.
+// A person chats as several users; ?person=ada picks one, ?compact=1 hides the side bar. The server is the truth: events say what changed, and the page reads it again.
 
 import { $, api, guarded, problem } from "./api.js";
 import { panel, showFaults } from "./faults.js";
@@ -7,16 +7,18 @@ import { avatar, bubble, element, formatted, toast } from "./render.js";
 const state = { bots: [], users: [], chats: [], faults: [] };
 const view = { me: null, chat: null, topic: 0, messages: new Map(), reply: null, edit: null, unread: new Map() };
 const POSITION = "telegram-simulator-me";
+const asked = new URLSearchParams(location.search);
 
 // -- what there is ----------------------------------------------------------------------------------------------------
 
 async function refresh() {
   Object.assign(state, await api("state"));
   if (!state.users.length) {
-    for (const first_name of ["Alice", "Bob"]) await api("users", { first_name, username: first_name.toLowerCase() });
+    for (const first_name of ["Ada", "Ben", "Chloe"]) await api("users", { first_name, username: first_name.toLowerCase() });
     Object.assign(state, await api("state"));
   }
-  const kept = Number(localStorage.getItem(POSITION));
+  const named = state.users.find((user) => user.username === asked.get("person"));
+  const kept = named ? named.id : Number(localStorage.getItem(POSITION));
   if (!state.users.some((user) => user.id === view.me)) {
     view.me = state.users.some((user) => user.id === kept) ? kept : state.users[0].id;
   }
@@ -345,4 +347,5 @@ function wire() {
 
 wire();
 listen();
-guarded(async () => { await refresh(); await load(); $("text").focus(); })();
+$("app").classList.toggle("compact", asked.get("compact") === "1");
+guarded(async () => { await refresh(); await load(); if (!asked.get("compact")) $("text").focus(); })();
