@@ -330,6 +330,7 @@ def test_buttons() -> None:
         "url": "https://hooks.slack.com/actions/T1/1/abc",
         "trigger": "12466734323.1395872398",
     }
+    assert one(pressed("fb:up:turn_1")).conversation_key == one(commanded("moon?")).conversation_key
     choice = one(pressed("say:How far is it: exactly?"))
     assert (choice.kind, choice.text, choice.addressed) == ("text", "How far is it: exactly?", True)
     assert one(pressed("say:/new")).command == "new"

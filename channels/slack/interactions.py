@@ -15,7 +15,6 @@ from channels.slack.places import (
     object_in,
     optional,
     optional_stamp,
-    place_of,
     sender_of,
     stamp_in,
     text_in,
@@ -64,7 +63,9 @@ def actions(update: Json) -> list[Parsed]:
 def _action(update: Json, channel: str, action: Json) -> Parsed:
     container = object_in(update, "container")
     ts, action_ts = stamp_in(container, "message_ts"), stamp_in(action, "action_ts")
-    place = place_of(team_of(update), channel, ts, optional_stamp(container, "thread_ts"))
+    # At the top of a channel the bot speaks only when a slash command was given there, which has no thread.
+    thread = optional_stamp(container, "thread_ts")
+    place = Place(team_of(update), channel, channel.startswith("D"), thread if thread != ts else "")
     sender = _presser(place.team, object_in(update, "user"))
     verb, _, rest = clean(optional(action, "value")).partition(":")
     told = _told(verb, rest)
@@ -79,7 +80,7 @@ def _action(update: Json, channel: str, action: Json) -> Parsed:
         private=place.direct,
         sent_at=float(action_ts),
         chat=channel,
-        thread=place.thread not in ("", ts),
+        thread=bool(place.thread),
         press=_press(update),
         **told,
     )
