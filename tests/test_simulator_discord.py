@@ -85,6 +85,9 @@ async def test_files_go_both_ways(both: tuple[Simulator, Client]) -> None:
     channel = named(client, "general")
     picture = discord.File(io.BytesIO(PNG), "a.png", description="three by two")
     sent = await channel.send("see", files=[picture, discord.File(io.BytesIO(b"some text"), "b.txt")])
+    sim.say("ada", "", "general", files={"c.txt": b"from Ada"})
+    await eventually(lambda: len(client.heard) == 1)
+    assert await client.heard[0].attachments[0].read() == b"from Ada"
     image, text = sent.attachments
     assert (image.width, image.height, image.description) == (3, 2, "three by two")
     assert await text.read() == b"some text"

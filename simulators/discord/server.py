@@ -18,6 +18,7 @@ from simulators.discord.faults import parse_fault
 from simulators.discord.files import download
 from simulators.discord.gateway import Gateway
 from simulators.discord.pages import add_pages
+from simulators.discord.params import Params, Upload
 from simulators.discord.places import socket_url
 from simulators.discord.state import Bot, Config, Interaction, JsonObject, World
 from simulators.discord.striking import arm
@@ -120,10 +121,15 @@ class Simulator:
         return next(iter(self.world.bots.values()))
 
     def say(self, user: str | int, content: str, channel: str | int | None = None, **fields: Any) -> JsonObject:
-        """A person writes, to the first bot or in a channel; the message. `reply_to`: a message's id."""
+        """A person writes, to the first bot or in a channel; the message.
+
+        reply_to: a message's id. files: bytes by name. bot: whose dialogue it is, when it is not the first's.
+        """
         person = people.find_person(self.world, user)
         where = people.find_channel(self.world, person, channel, fields.get("bot"))
-        return people.write(self.world, where, person, content, fields.get("reply_to")).message
+        given: dict[str, bytes] = fields.get("files") or {}
+        files = {name: Upload(name, "application/octet-stream", data) for name, data in given.items()}
+        return people.write(self.world, where, person, content, fields.get("reply_to"), Params({}, files)).message
 
     def press(
         self,

@@ -111,7 +111,7 @@ class Person:
 class Seen:
     """A message as readers saw it: now (`message`, as the API gives it), before each edit, and since when it is gone.
 
-    only: the one person who sees an ephemeral message. reactions: user ids by emoji. bot: whose dialogue's truth it is.
+    only: the one person who sees an ephemeral message. reactions: user ids by emoji.
     """
 
     message: JsonObject
