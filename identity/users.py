@@ -6,7 +6,13 @@ from kernel.db import Connection
 from kernel.errors import NotFound
 from kernel.types import Json
 
-_SEES = "user_id, display_name, language, created_at"
+_SEES = """
+    user_id, display_name, language, created_at,
+    (SELECT l.into_user FROM identity_links l
+     WHERE l.from_user = users.user_id AND l.unlinked_at IS NULL
+        AND NOT EXISTS (SELECT FROM identities i WHERE i.user_id = users.user_id)
+     ORDER BY l.link_id DESC LIMIT 1) AS joined_to
+    """
 
 
 async def list_users(conn: Connection, *, cursor: str = "", limit: int = 50) -> tuple[list[Json], str | None]:

@@ -12,7 +12,8 @@ from gateway.openapi import document
 from gateway.routes.table import ROUTES
 from gateway.services import Ground
 from gateway.web import Route
-from identity import keys
+from identity import keys, pairings
+from kernel.types import Sender
 from pipeline.knowledge.ingest import Ingester
 from tests.gateway_parts import telegram_account
 from tests.http_face import Client, Server, client, served
@@ -66,11 +67,26 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
         await conn.execute("UPDATE outbound_messages SET state = 'unknown'")
         update_id = await conn.fetchval("SELECT update_id FROM inbound_updates")
         outbound_id = await conn.fetchval("SELECT outbound_id FROM outbound_messages")
+        account_id = await telegram_account(server.ground, api.workspace_id)
+        await pairings.ask(conn, account_id, Sender("5"), conversation)
+        pairing_id = await conn.fetchval("SELECT pairing_id FROM pairings")
+        attachment_id = await conn.fetchval(
+            "INSERT INTO attachments (workspace_id, attachment_id, conversation_id, session_id, turn_id, user_id, "
+            "name, mime, size, content, status) SELECT workspace_id, new_id('att'), conversation_id, session_id, turn_id, "
+            "user_id, 'a.txt', 'text/plain', 1, 'a', 'read' FROM turns LIMIT 1 RETURNING attachment_id"
+        )
+    user_id = (await api.get("/api/v1/users")).body["items"][0]["user_id"]
+    await api.post(f"/api/v1/messages/{reply.body['reply']['message_id']}/feedback", {"rating": "up"})
     return {
         "conversation_id": conversation,
         "session_id": (await api.get("/api/v1/sessions")).body["items"][0]["session_id"],
-        "user_id": (await api.get("/api/v1/users")).body["items"][0]["user_id"],
-        "account_id": await telegram_account(server.ground, api.workspace_id),
+        "user_id": user_id,
+        "identity_id": (await api.get(f"/api/v1/users/{user_id}/identities")).body["items"][0]["identity_id"],
+        "message_id": reply.body["reply"]["message_id"],
+        "collection_id": (await api.get("/api/v1/collections")).body["items"][0]["collection_id"],
+        "account_id": account_id,
+        "pairing_id": pairing_id,
+        "attachment_id": attachment_id,
         "webhook_id": hook.body["webhook_id"],
         "delivery_id": ping.body["delivery_id"],
         "event_id": ping.body["event_id"],
@@ -121,7 +137,7 @@ async def test_no_route_knows_another_workspaces_objects(
             assert (theirs.status, never.status) == (404, 404), (method, path, theirs.raw, never.raw)
             told = theirs.body["message"].replace(ids[names[0]], "")
             assert told == never.body["message"].replace(unknown[names[0]], "")
-            tried.add(names[0])
+            tried.update(names)
     assert tried == set(ids)
 
 

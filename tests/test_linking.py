@@ -384,7 +384,8 @@ async def test_a_turn_that_runs_while_its_person_is_joined_ends_as_the_persons_w
     release.set()
     assert await slow.answer_to(update) == "you said: slow"
     ann = await here.user_id
-    assert await bots.value("SELECT count(*) FROM messages WHERE user_id <> $1", ann) == 0
+    for table in ("messages", "conversations", "sessions"):
+        assert await bots.value(f"SELECT count(*) FROM {table} WHERE user_id <> $1", ann) == 0, table
     assert (
         await bots.value("SELECT count(*) FROM turns WHERE user_id <> $1 AND turn_id = $2", ann, slow.last["turn_id"])
         == 0
@@ -464,6 +465,8 @@ async def test_a_code_made_over_http_links_and_http_parts_again(api: Client, bot
     assert await there.say("/link yes") == commands.LINKED
     identities = (await api.get(f"/api/v1/users/{ann['user_id']}/identities")).body["items"]
     assert {identity["channel"] for identity in identities} == {"rest", "telegram"}
+    people = (await api.get("/api/v1/users")).body["items"]
+    assert {person["joined_to"] for person in people} == {None, ann["user_id"]}
     telegram = next(identity for identity in identities if identity["channel"] == "telegram")
     path = f"/api/v1/identities/{telegram['identity_id']}"
     stranger = await client(server, bots.workspace_id, "read")
@@ -471,6 +474,7 @@ async def test_a_code_made_over_http_links_and_http_parts_again(api: Client, bot
     parted = await api("DELETE", path)
     assert (parted.status, parted.body["previous_user_id"]) == (200, ann["user_id"])
     assert parted.body["user_id"] == await there.user_id
+    assert (await api.get(f"/api/v1/users/{parted.body['user_id']}")).body["joined_to"] is None
     assert (await api("DELETE", path)).status == 409
     assert (await api("DELETE", "/api/v1/identities/idn_none")).status == 404
 

@@ -32,7 +32,7 @@ class NewCollection(Shape):
 
 
 class CollectionChange(Shape):
-    visibility: Visibility = Field(description=_SEEN)
+    visibility: Visibility = Field(examples=["private"], description=_SEEN)
 
 
 async def make(call: Call) -> Json:

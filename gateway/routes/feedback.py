@@ -29,7 +29,7 @@ class Feedback(View):
 
 
 class NewFeedback(Shape):
-    rating: Literal["up", "down", "none"] = Field(description="`none` takes an earlier rating back")
+    rating: Literal["up", "down", "none"] = Field(examples=["up"], description="`none` takes an earlier rating back")
     comment: str | None = Field(None, max_length=4_000, description="By default an earlier comment is left as it is")
     user_id: str | None = Field(
         None, min_length=1, max_length=128, description="Whose opinion it is; by default that of the person answered"

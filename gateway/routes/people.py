@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from pydantic import Field
+
 from gateway.web import Call, Listed, Paging, Route, View, page
 from identity import users
 from kernel.errors import NotFound
@@ -15,6 +17,7 @@ class User(View):
     display_name: str
     language: str
     created_at: datetime
+    joined_to: str | None = Field(description="The person whom all their identities were linked to; null for most")
 
 
 class Identity(View):
