@@ -13,7 +13,7 @@ from channels.slack.client import SlackClient
 from channels.slack.fetch import fetch
 from channels.slack.find import find
 from channels.slack.history import history
-from channels.slack.install import open_bot, probe
+from channels.slack.install import SCOPES, open_bot, probe
 from channels.slack.parse import parse
 from channels.slack.send import send
 from kernel.types import Absent, Attachment, Disconnected, InboundMessage, Json, NotSent, Refused, Sent, Unit, Unknown
@@ -172,6 +172,21 @@ async def test_a_channel_that_is_closed_to_us_does_not_hide_the_others(bot: Bot)
     bot.simulator.say("ben", "@parley here?", "#general")
     bot.simulator.say("ben", "@parley there?", "#support")
     assert [one.text for one in await caught_up(bot, since)] == ["there?"]
+
+
+async def test_scopes_that_were_left_out_close_their_kind_of_channel_only() -> None:
+    kept = tuple(scope for scope in SCOPES if not scope.startswith(("groups:", "mpim:")))
+    async with talking(Config(seed=5, scopes=kept)) as bot:
+        since = time.time() - 1
+        bot.simulator.say("ben", "@parley here?", "#support")
+        bot.simulator.say("ben", "hello")
+        assert sorted(one.text for one in await caught_up(bot, since)) == ["hello", "here?"]
+        health = await probe(bot.client, bot.account, "")
+        assert health.ok and "groups:history" in health.detail
+    needed = tuple(scope for scope in SCOPES if scope != "im:history")
+    async with talking(Config(seed=5, scopes=needed)) as bot:
+        health = await probe(bot.client, bot.account, "")
+        assert not health.ok and health.detail.endswith("missing scopes im:history")
 
 
 async def shared(bot: Bot) -> Attachment:

@@ -19,10 +19,10 @@ from kernel.types import Account, Disconnected, Json
 _log = log.get("slack.history")
 
 THREAD_SECONDS = 3 * 86_400.0  # how far back a thread may have begun
-_KINDS = "public_channel,private_channel,mpim,im"
+_KINDS = ("public_channel", "private_channel", "mpim", "im")
 _PAGE = 200
 _MOST_PAGES = 25  # of one channel
-_CHANNEL_IS_OUT = ("not_in_channel", "channel_not_found", "missing_scope", "thread_not_found", "is_archived")
+_CLOSED = ("not_in_channel", "channel_not_found", "missing_scope", "thread_not_found", "is_archived")
 
 
 async def history(
@@ -58,17 +58,30 @@ def _code(error: Exception) -> str:
 
 
 async def _of_team(client: SlackClient, team: str, since: float) -> AsyncIterator[tuple[float, Json]]:
+    """A kind of channel, or a channel, that is closed to the bot does not hide the others."""
     from slack_sdk.errors import SlackClientError
 
-    async for channel in _pages(client.web(team).users_conversations, "channels", types=_KINDS, exclude_archived=True):
-        place = {"channel": channel["id"], "channel_type": _kind(channel)}
+    for kind in _KINDS:
         try:
-            async for at, event in _of_channel(client, team, channel["id"], since):
-                yield at, _envelope(client, team, {**event, **place})
+            listed = _pages(client.web(team).users_conversations, "channels", types=kind, exclude_archived=True)
+            channels = [channel async for channel in listed]
         except SlackClientError as error:
-            if _code(error) not in _CHANNEL_IS_OUT:
-                raise
-            _log.warning("slack.history.passed_over", team=team, channel=channel["id"], reason=_code(error))
+            _pass_over(error, team, kind)
+            continue
+        for channel in channels:
+            place = {"channel": channel["id"], "channel_type": _kind(channel)}
+            try:
+                async for at, event in _of_channel(client, team, channel["id"], since):
+                    yield at, _envelope(client, team, {**event, **place})
+            except SlackClientError as error:
+                _pass_over(error, team, channel["id"])
+
+
+def _pass_over(error: Exception, team: str, what: str) -> None:
+    code = _code(error)
+    if code not in _CLOSED:
+        raise error
+    _log.warning("slack.history.passed_over", team=team, what=what, reason=code)
 
 
 async def _of_channel(client: SlackClient, team: str, channel: str, since: float) -> AsyncIterator[tuple[float, Json]]:

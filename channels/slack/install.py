@@ -29,6 +29,7 @@ SCOPES = (
     "mpim:read",
     "reactions:read",
 )
+NEEDED = ("app_mentions:read", "channels:history", "chat:write", "im:history")  # the others may be left out on purpose
 TOKEN_IS_OUT = (
     "invalid_auth",
     "not_authed",
@@ -90,7 +91,9 @@ def _profile(me: Json) -> Json:
 async def probe(client: SlackClient, account: Account, url: str) -> Health:
     """Whether every token still opens its workspace with the scopes that we need. Slack cannot be asked whether events
     reach us: that shows in when the last one came."""
-    faults, teams = [], client.tokens
+    faults: list[str] = []
+    notes: list[str] = []
+    teams = client.tokens
     for team, token in teams.items():
         name = team or "the bot token"
         try:
@@ -100,10 +103,11 @@ async def probe(client: SlackClient, account: Account, url: str) -> Health:
             continue
         if not answer.ok:
             faults.append(f"{name}: {answer.error}")
-        elif missing := [scope for scope in SCOPES if answer.scopes and scope not in answer.scopes]:
-            faults.append(f"{name}: missing scopes {', '.join(missing)}")
+            continue
+        missing = [scope for scope in SCOPES if answer.scopes and scope not in answer.scopes]
+        if missing:
+            (faults if set(missing) & set(NEEDED) else notes).append(f"{name}: missing scopes {', '.join(missing)}")
     if not teams:
         return Health(False, "the app is not installed in any Slack workspace yet")
-    return Health(
-        not faults, "; ".join(faults) or f"{len(teams)} workspace{'s' if len(teams) > 1 else ''}: tokens good"
-    )
+    good = f"{len(teams)} workspace{'s' if len(teams) > 1 else ''}: tokens good"
+    return Health(not faults, "; ".join(faults or [good, *notes]))
