@@ -19,6 +19,7 @@ import orjson
 from gateway.embedded.place import default_data_dir
 from kernel.errors import ConfigError, ParleyError
 from kernel.settings import Settings
+from kernel.types import Json
 
 _TRIES = 5
 _LONGEST_WAIT = 30.0
@@ -207,3 +208,16 @@ async def fetch(url: str, key: str = "") -> tuple[int, dict[str, Any]]:
     except orjson.JSONDecodeError:
         body = {}
     return response.status, body if isinstance(body, dict) else {}
+
+
+async def put(url: str, body: Json) -> None:
+    """Hands a program on this machine a JSON object. Raises CallFailed."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_GLANCE) as session,
+            session.put(url, data=orjson.dumps(body), headers={"Content-Type": "application/json"}) as response,
+        ):
+            if response.status >= 400:
+                raise CallFailed(f"{url}: HTTP {response.status}")
+    except (aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise CallFailed(str(error) or type(error).__name__) from error

@@ -46,9 +46,9 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
         new_ring = not (settings.secret_keys or (place.path / "secret_keys").exists())
         stores = _stores(place, settings)
         settings = _complete(settings, place, stores, url, key_ring(settings, place.path, used=used))
-        simulator = demo.plan(place.path) if wanted.demo else None
-        if simulator:
-            settings = replace(settings, telegram_api_base_url=simulator.url)
+        stage = demo.plan(place.path) if wanted.demo else None
+        if stage:
+            settings = stage.point(settings)
         async with Supervisor(say) as supervisor:
             await supervisor.start(*(store.child for store in stores.values()))
             await prepare_database(settings, say)
@@ -59,10 +59,10 @@ async def up(wanted: Wanted, settings: Settings, say: Say) -> None:
                 )
                 say("or the bots and webhooks in it cannot be used from here")
             children = _children(wanted, settings, place, port)
-            await supervisor.start(*children, *([simulator.child(place)] if simulator else []))
-            if simulator:
-                await demo.load(simulator, url, owner.api_key, say)
-            say(_banner(place.path, url, owner, simulator, time.monotonic() - began))
+            await supervisor.start(*children, *([stage.child(place)] if stage else []))
+            if stage:
+                await demo.load(stage, url, owner.api_key, say)
+            say(_banner(place.path, url, owner, stage, time.monotonic() - began))
             async with logs.surfaced([child.log for child in children if child.log], say):
                 await supervisor.forever()
 
@@ -122,7 +122,7 @@ def _children(wanted: Wanted, settings: Settings, place: Place, port: int) -> li
     return [gateway, ChildSpec(name="worker", argv=(*run, "work"), env=env, log=place.log("worker"))]
 
 
-def _banner(folder: Path, url: str, owner: Owner, simulator: demo.Simulator | None, seconds: float) -> str:
+def _banner(folder: Path, url: str, owner: Owner, stage: demo.Stage | None, seconds: float) -> str:
     kept = folder / "credentials.json"
     key = {
         "found": f"in {kept}",
@@ -130,11 +130,11 @@ def _banner(folder: Path, url: str, owner: Owner, simulator: demo.Simulator | No
         "renewed": f"{owner.api_key}\n             a new one, because {kept} held none that works; shown this once",
     }[owner.origin]
     lines = [("gateway", url), ("API docs", f"{url}/docs")]
-    if simulator:
-        lines.append(("demo chat", f"{simulator.url}   (a simulated Telegram with the bot in it)"))
+    if stage:
+        lines.append(("demo chat", f"{stage.url}   (Telegram, Slack and Discord, simulated, and a web chat)"))
     lines += [("owner key", key), ("data, logs", f"{folder}, {folder / 'logs'}")]
     text = [f"\nParley is ready after {seconds:.1f} s.\n", *(f"  {name:<10} {value}" for name, value in lines)]
-    if simulator:
+    if stage:
         text += ["", "  Ask the bot in the demo chat, or in another terminal:"]
         text += [f'    {_ask(folder)} "{question}"' for question in demo.QUESTIONS]
     return "\n".join([*text, "", "  Ctrl-C stops everything.\n"])

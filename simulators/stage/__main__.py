@@ -28,7 +28,6 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--discord-token")
     parser.add_argument("--discord-application-id", type=int)
     parser.add_argument("--discord-private-key", metavar="HEX")
-    parser.add_argument("--site", default="", help="the address of a page with a web chat")
     parser.add_argument("--state-dir", type=Path, metavar="DIR", help="keep everything there over restarts")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--flood", action=argparse.BooleanOptionalAction, default=True, help="rate limits")
@@ -54,7 +53,6 @@ def config_of(options: argparse.Namespace) -> Config:
             private_key=options.discord_private_key, seed=options.seed, flood=options.flood,
             state_file=kept("discord"),
         ),
-        options.site,
     )  # fmt: skip
 
 

@@ -21,9 +21,8 @@ function element(tag, fields, ...children) {
 function columns() {
   const found = PLATFORMS.map(([name, title]) => ({ name, title, url: `${name}/?person=${state.person}&compact=1`, whole: `${name}/?person=${state.person}` }));
   if (state.site) {
-    const url = new URL(state.site);
-    url.searchParams.set("person", state.person);
-    found.push({ name: "site", title: "Web site", url: url.href, whole: url.href });
+    const url = `${state.site}?person=${state.person}`;
+    found.push({ name: "site", title: "Web site", url, whole: url });
   }
   return found;
 }
