@@ -103,7 +103,7 @@ async def test_two_teams_on_one_account(face: Face) -> None:
     client = await open_bot(account, face.server.services.wire)
     for team, kept in teams.items():
         asked = face.simulator.say("ada", "@parley hello", "#support", team=team)
-        update = {**said(f"<@{kept['bot_user_id']}> hello", user="U1"), "team_id": team}
+        update = {**said(f"<@{kept['bot_user_id']}> hello", user="U1"), "team_id": team, "authorizations": []}
         assert message_of(parse(account, update)).addressed
         address = {"team": team, "channel": asked["channel"]}
         assert isinstance(await send(client, address, Unit({"text": "hi"}, "hi"), False, "out_1"), Sent)

@@ -355,8 +355,13 @@ def test_each_team_has_its_own_bot_user() -> None:
     teams = {"T2": {"bot_token": "xoxb-2", "bot_user_id": "U0OTHER"}}
     heard = message_of(parse(account(teams=teams), {**said("<@U0OTHER> hi"), "team_id": "T2", "authorizations": []}))
     assert (heard.text, heard.addressed, heard.address["team"]) == ("hi", True, "T2")
-    [own] = parse(account(teams=teams), {**said("hi", user="U0OTHER"), "team_id": "T2"})
+    [own] = parse(account(teams=teams), {**said("hi", user="U0OTHER"), "team_id": "T2", "authorizations": []})
     assert own == Ignored("own_message")
+
+
+def test_in_a_shared_channel_the_event_is_by_the_right_of_our_own_team() -> None:
+    heard = one({**said(f"<@{BOT}> hi", team="T0THEIRS", user_team="T0THEIRS"), "team_id": "T0THEIRS"})
+    assert heard.address["team"] == TEAM and heard.addressed
 
 
 def test_a_bot_user_that_only_the_event_tells() -> None:

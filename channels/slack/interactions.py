@@ -136,7 +136,10 @@ def _comment(view: Json) -> str:
 
 
 def team_of(update: Json) -> str:
-    """An interaction's team; in an app that a whole organization installed, the organization."""
+    """An interaction's team: of a form that in which the app is; of an app that an organization installed, that."""
+    view = update.get("view")
+    if isinstance(view, dict) and view.get("app_installed_team_id"):
+        return text_in(view, "app_installed_team_id")
     for name in ("team", "enterprise"):
         if isinstance(found := update.get(name), dict):
             return text_in(found, "id")

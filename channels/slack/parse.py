@@ -51,7 +51,7 @@ def parse(account: Account, update: Json) -> list[Parsed]:
 
 
 def _event(account: Account, update: Json, event: Json) -> Parsed:
-    team, kind = text_in(update, "team_id"), text_in(event, "type")
+    team, kind = _team(update), text_in(event, "type")
     if kind in ("message", "app_mention"):
         return message(team, bot_of(account, team, update), event)
     if kind in ("reaction_added", "reaction_removed"):
@@ -59,6 +59,14 @@ def _event(account: Account, update: Json, event: Json) -> Parsed:
     if kind == "assistant_thread_started":
         return _opened(team, object_in(event, "assistant_thread"))
     return Ignored(kind if kind in OTHER_EVENTS else "unknown_event")
+
+
+def _team(update: Json) -> str:
+    """The team that gave us the right to hear the event. In a channel that teams share, `team_id` may be another's."""
+    given = update.get("authorizations")
+    first = given[0] if isinstance(given, list) and given else None
+    own = first.get("team_id") if isinstance(first, dict) else None
+    return own if isinstance(own, str) and own else text_in(update, "team_id")
 
 
 def _reaction(team: str, bot: str, event: Json, *, taken_back: bool) -> Parsed:
