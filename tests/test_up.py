@@ -47,7 +47,7 @@ class Up:
 
     @property
     def simulator(self) -> str:
-        return f"http://127.0.0.1:{(self.folder / 'demo' / 'telegram.port').read_text().strip()}"
+        return f"http://127.0.0.1:{(self.folder / 'demo' / 'stage.port').read_text().strip()}"
 
     def children(self) -> list[psutil.Process]:
         found: list[psutil.Process] = psutil.Process(self.process.pid).children(recursive=True)
@@ -110,15 +110,33 @@ async def http() -> Any:
 
 async def _ask_bot(up: Up, http: aiohttp.ClientSession, user: int, text: str) -> str:
     """Writes to the bot as this user and waits for its answer."""
-    async with http.post(f"{up.simulator}/sim/messages", json={"user_id": user, "text": text}) as response:
+    async with http.post(f"{up.simulator}/telegram/sim/messages", json={"user_id": user, "text": text}) as response:
         asked = (await response.json())["message_id"]
 
     async def answer() -> str:
-        async with http.get(f"{up.simulator}/sim/chats/{user}/messages", params={"after": asked}) as response:
+        async with http.get(f"{up.simulator}/telegram/sim/chats/{user}/messages", params={"after": asked}) as response:
             seen = [entry["message"] for entry in (await response.json())["messages"]]
         return next((str(message["text"]) for message in seen if message["from"]["is_bot"]), "")
 
     return str(await up.until(answer))
+
+
+async def _everywhere(up: Up, http: aiohttp.ClientSession) -> None:
+    """The bot answers in Slack and Discord as well, and the shop's page has the chat on it."""
+    for platform, field in (("slack", "text"), ("discord", "content")):
+        said = {"user": "ben", field: "When are you open on Saturday?"}
+        async with http.post(f"{up.simulator}/{platform}/sim/messages", json=said) as response:
+            assert response.status == 200
+
+        async def answered(platform: str = platform) -> bool:
+            async with http.get(f"{up.simulator}/{platform}/sim/truth", params={"limit": 1000}) as response:
+                return "9:30 to 16:00" in await response.text()
+
+        await up.until(answered)
+    async with http.get(f"{up.simulator}/site/?person=ben") as response:
+        page = await response.text()
+    assert f'src="{up.credentials["url"]}/widget.js"' in page
+    assert 'data-user-id="ben"' in page
 
 
 async def _whoami(up: Up, http: aiohttp.ClientSession, key: str) -> int:
@@ -158,6 +176,7 @@ async def test_the_demo_from_first_start_to_second(
         answer = await _ask_bot(up, http, 1001, "When are you open on Saturday?")
         assert "9:30 to 16:00" in answer
         assert "Opening hours and how to find us" in answer
+        await _everywhere(up, http)
 
         assert "75 euros" in await _parley(up, capsys, "ask", "What does it cost to rent an e-bike for a weekend?")
         await _ingest(up, capsys, tmp_path)
