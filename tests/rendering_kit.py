@@ -157,7 +157,7 @@ def content_of(text: str) -> str:
     parser = MarkdownIt("commonmark", {"html": False, "maxNesting": 500}).enable(["table", "strikethrough"])
     parser.disable("reference")
     text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return "".join(map(_content, parser.parse(text)))
+    return "".join(map(_content, parser.parse(text + "\n")))  # without it the parser may read past the end
 
 
 def _content(token: Token) -> str:
