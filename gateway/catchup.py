@@ -15,7 +15,7 @@ from gateway.metrics import CAUGHT_UP
 from gateway.services import Services
 from kernel import log
 from kernel.types import Account
-from pipeline import conversations
+from pipeline import reach
 
 _log = log.get("catchup")
 
@@ -33,7 +33,7 @@ async def catch_up(services: Services, client: object, account: Account, since: 
     if history is None:
         return 0
     async with services.ground.database.anywhere() as conn:
-        places = await conversations.private_places(conn, account.account_id, _PLACES)
+        places = await reach.private_places(conn, account.account_id, _PLACES)
     start = max(since - _MARGIN, time.time() - OLDEST)
     new = 0
     async for update in history(client, account, start, places):

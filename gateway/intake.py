@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from channels import policy
@@ -86,6 +87,8 @@ class Intake:
 
     async def _judged(self, account: Account, message: InboundMessage) -> InboundMessage | Ignored:
         """The message as the account's policies let it through."""
+        if message.kind == "feedback" and not message.about:
+            message = await self._placed(account, message)
         joined = paired = None
         while True:
             verdict = policy.judge(account, message, joined=joined, paired=paired)
@@ -98,6 +101,12 @@ class Intake:
                     joined = await turns.has_joined(conn, Place(account.account_id, message.conversation_key))
                 else:
                     paired = await pairings.is_paired(conn, account.account_id, message.sender.external_id)
+
+    async def _placed(self, account: Account, reaction: InboundMessage) -> InboundMessage:
+        """A reaction in the conversation where the answer stands: a platform may tell only the channel around it."""
+        async with self._database.anywhere() as conn:
+            key = await turns.place_of_sent(conn, account.account_id, reaction.chat, reaction.message_ref)
+        return replace(reaction, conversation_key=key) if key else reaction
 
     async def accept(self, arrival: Arrival) -> Accepted:
         """Commits one update, then wakes its conversation: also for a repeat, whose first try may have died."""

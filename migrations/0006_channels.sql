@@ -134,6 +134,25 @@ BEGIN ATOMIC
     ORDER BY u.seq LIMIT 1;
 END;
 
+-- Where a message of ours stands, of which a platform tells no more than its id and its chat. Looked for among what was
+-- said lately: receipts have no index, and such news is rare.
+CREATE FUNCTION place_of_sent(account text, chat text, ref text) RETURNS text
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+BEGIN ATOMIC
+    SELECT c.conversation_key
+    FROM (SELECT v.* FROM channel_accounts a
+          JOIN conversations v ON v.workspace_id = a.workspace_id AND v.account_id = a.account_id
+          WHERE a.account_id = account
+              AND chat IN (v.address ->> 'chat_id', v.address ->> 'channel', v.address ->> 'channel_id')
+          ORDER BY v.last_message_at DESC LIMIT 200) c
+    CROSS JOIN LATERAL (
+        SELECT m.workspace_id, m.message_id FROM messages m
+        WHERE m.workspace_id = c.workspace_id AND m.conversation_id = c.conversation_id AND m.role = 'assistant'
+        ORDER BY m.seq DESC LIMIT 50) m
+    JOIN outbound_messages o ON o.workspace_id = m.workspace_id AND o.message_id = m.message_id
+    WHERE ref IN (o.receipt ->> 'ts', o.receipt ->> 'message_id') LIMIT 1;
+END;
+
 -- What was said before. In private a person's other channels count as well: who asks in one and goes on in another is
 -- still the same person. There the session has to be open and not older than a day.
 CREATE FUNCTION turn_history(turn turns, conv conversations, memory integer) RETURNS jsonb

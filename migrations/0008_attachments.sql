@@ -7,7 +7,6 @@ CREATE TABLE attachments (
     conversation_id text NOT NULL,
     session_id text NOT NULL,
     turn_id text NOT NULL,
-    user_id text NOT NULL,
     name text NOT NULL,
     mime text NOT NULL,
     size integer NOT NULL,

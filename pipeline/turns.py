@@ -247,6 +247,12 @@ async def waiting_address(conn: Connection, place: Place) -> Json | None:
     return address
 
 
+async def place_of_sent(conn: Connection, account_id: str, chat: str, message_ref: str) -> str | None:
+    """The key of the conversation, in this chat, in which we sent this message of the platform's."""
+    key: str | None = await conn.fetchval("SELECT place_of_sent($1, $2, $3)", account_id, chat, message_ref)
+    return key
+
+
 async def has_joined(conn: Connection, place: Place) -> bool:
     """Whether the bot takes part in this conversation already."""
     joined: bool = await conn.fetchval("SELECT has_joined($1, $2)", place.account_id, place.conversation_key)

@@ -35,7 +35,7 @@ ONLY_IN = {
 # One door to each table: the only modules that may hold SQL.
 SQL_DOORS = re.compile(
     r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
-    r"|pipeline/(turns|outbox|conversations|threads|feedback)\.py"
+    r"|pipeline/(turns|outbox|conversations|reach|threads|feedback)\.py"
     r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py|pipeline/files/attachments\.py"
     r"|webhooks/(endpoints|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )

@@ -71,9 +71,9 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
         await pairings.ask(conn, account_id, Sender("5"), conversation)
         pairing_id = await conn.fetchval("SELECT pairing_id FROM pairings")
         attachment_id = await conn.fetchval(
-            "INSERT INTO attachments (workspace_id, attachment_id, conversation_id, session_id, turn_id, user_id, "
+            "INSERT INTO attachments (workspace_id, attachment_id, conversation_id, session_id, turn_id, "
             "name, mime, size, content, status) SELECT workspace_id, new_id('att'), conversation_id, session_id, "
-            "turn_id, user_id, 'a.txt', 'text/plain', 1, 'a', 'read' FROM turns LIMIT 1 RETURNING attachment_id"
+            "turn_id, 'a.txt', 'text/plain', 1, 'a', 'read' FROM turns LIMIT 1 RETURNING attachment_id"
         )
     user_id = (await api.get("/api/v1/users")).body["items"][0]["user_id"]
     await api.post(f"/api/v1/messages/{reply.body['reply']['message_id']}/feedback", {"rating": "up"})

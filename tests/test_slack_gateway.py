@@ -176,6 +176,26 @@ async def test_an_answer_grows_and_ends_as_one_message_with_buttons(
         await until(rated)
 
 
+async def test_a_reaction_in_a_thread_finds_its_answer(
+    ground: Ground, workspace_id: str, sim: Simulator, answer: Scripted, mode: str, admin: asyncpg.Connection[Any]
+) -> None:
+    """Slack tells of it without the thread, so the place is found by the message."""
+    account_id = await connect(ground, workspace_id, sim, mode)
+    async with gateway(ground, sim, answer, account_id, mode):
+        sim.say("ada", "@parley hello", "#support")
+        await eventually(lambda: shown(sim, "#support") == ["you said: hello"])
+        sent = next(entry for entry in sim.sends("#support") if entry["method"] == "chat.postMessage")
+        sim.react("ben", sent["channel"], sent["ts"], "+1")
+
+        async def rated() -> bool:
+            rows = await admin.fetch("SELECT rating, source FROM feedback WHERE workspace_id = $1", workspace_id)
+            return [(row["rating"], row["source"]) for row in rows] == [("up", "reaction")]
+
+        await until(rated)
+        places = await admin.fetchval("SELECT count(*) FROM conversations WHERE workspace_id = $1", workspace_id)
+        assert places == 1
+
+
 async def until(check: Callable[[], Awaitable[bool]]) -> None:
     for _ in range(600):
         if await check():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -17,41 +18,99 @@ from kernel.errors import ConfigError
 _PATH = "/api/v1/channels"
 
 
+# What is asked for, in order.
+_ASKED: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
+    ("telegram", "webhook"): (("token", "Bot token (from @BotFather)"),),
+    ("telegram", "polling"): (("token", "Bot token (from @BotFather)"),),
+    ("slack", "webhook"): (
+        ("bot_token", "Bot token (xoxb-…)"),
+        ("signing_secret", "Signing secret (Basic Information)"),
+    ),
+    ("slack", "socket"): (
+        ("bot_token", "Bot token (xoxb-…)"),
+        ("app_token", "App-level token (xapp-…, with connections:write)"),
+    ),
+    ("discord", "socket"): (("bot_token", "Bot token (Developer Portal, Bot)"),),
+    ("discord", "webhook"): (
+        ("bot_token", "Bot token (Developer Portal, Bot)"),
+        ("public_key", "Public key (General Information)"),
+    ),
+    ("web", "api"): (),
+}
+_USUAL = {"discord": "socket", "web": "api"}
+
+
 def connect(options: Namespace) -> int:
     target = find_target(options)
+    mode = options.mode or _USUAL.get(options.kind, "webhook")
+    if (options.kind, mode) not in _ASKED:
+        known = ", ".join(sorted(m for kind, m in _ASKED if kind == options.kind and m != "api")) or "no modes"
+        raise ConfigError(f"--mode: {options.kind} knows {known}")
     body = {
         "kind": options.kind,
         "name": options.name or options.kind.capitalize(),
-        "mode": options.mode,
-        "credentials": {"token": options.token or _token(options.token_file)},
+        "mode": mode,
+        "credentials": _credentials(options, mode),
     }
+    if options.origin:
+        body["settings"] = {"origins": options.origin}
     made = asyncio.run(_connect(target, body))
     if options.json:
         as_json(made)
         return 0
-    out(f"{made['account_id']} connected: @{made['profile'].get('username', '?')}")
-    if made.get("inbound_url"):
-        out(f"Telegram delivers to {made['inbound_url']}")
+    _tell(made)
     return 0
+
+
+def _tell(made: dict[str, Any]) -> None:
+    if made["kind"] == "web":
+        out(f"{made['account_id']} connected. On your pages:")
+        root = made["root"]
+        out(f'  <script src="{root}/widget.js" data-account="{made["account_id"]}" async></script>')
+        out(f"identity secret, shown this once: {made['identity_secret']}")
+        return
+    out(f"{made['account_id']} connected: @{made['profile'].get('username') or made['profile'].get('name') or '?'}")
+    if made.get("inbound_url"):
+        out(f"{made['kind'].capitalize()} delivers to {made['inbound_url']}")
 
 
 async def _connect(target: Target, body: dict[str, Any]) -> dict[str, Any]:
     async with connect_client(target) as client:
         made: dict[str, Any] = await client.post(_PATH, body)
-    return made
+    return {**made, "root": target.url} if made["kind"] == "web" else made
 
 
-def _token(file: str | None) -> str:
+def _credentials(options: Namespace, mode: str) -> dict[str, str]:
+    """What the bot is known by: from a file, or asked for one by one. Raises ConfigError."""
+    asked = _ASKED[options.kind, mode]
+    if options.credentials_file:
+        return _from_json(options.credentials_file)
+    if (options.token or options.token_file) and options.kind != "telegram":
+        raise ConfigError(f"--token is Telegram's; for {options.kind} give --credentials-file, or be asked")
+    if options.token or options.token_file:
+        return {"token": options.token or _read(options.token_file, "--token-file").strip()}
     try:
-        if file == "-":
-            return sys.stdin.readline().strip()
-        if file:
-            return Path(file).read_text(encoding="utf-8").strip()
-        return getpass.getpass("Bot token (from @BotFather): ").strip()
-    except (OSError, UnicodeError) as error:
-        raise ConfigError(f"--token-file: {error}") from error
+        given = {name: getpass.getpass(f"{prompt}: ").strip() for name, prompt in asked}
     except EOFError as error:
-        raise ConfigError("no token: give --token-file or --token") from error
+        raise ConfigError("no credentials: give --credentials-file (or --token-file for Telegram)") from error
+    return {name: value for name, value in given.items() if value}
+
+
+def _from_json(file: str) -> dict[str, str]:
+    try:
+        found = json.loads(_read(file, "--credentials-file"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"--credentials-file: this is not JSON: {error}") from error
+    if not isinstance(found, dict) or not all(isinstance(value, str) for value in found.values()):
+        raise ConfigError("--credentials-file: a JSON object of texts is wanted")
+    return found
+
+
+def _read(file: str, option: str) -> str:
+    try:
+        return sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"{option}: {error}") from error
 
 
 async def show(options: Namespace) -> int:

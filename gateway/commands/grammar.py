@@ -122,12 +122,22 @@ def _knowledge(commands: Commands) -> None:
 def _channels(commands: Commands) -> None:
     channels = _group(commands, "channels", "bots on platforms")
     connect = _command(channels, "connect", "channels:connect", "connect a bot", _remote())
-    connect.add_argument("kind", choices=["telegram"])
+    connect.add_argument("kind", choices=["telegram", "slack", "discord", "web"])
     connect.add_argument("--name", help="what to call it (default: the platform's name)")
-    connect.add_argument("--mode", choices=["webhook", "polling"], default="webhook")
+    connect.add_argument(
+        "--mode",
+        choices=["webhook", "polling", "socket"],
+        help="how messages come in (default: webhook, discord: socket)",
+    )
     token = connect.add_mutually_exclusive_group()
-    token.add_argument("--token", help="the bot's token (others can see arguments; without it you are asked)")
+    token.add_argument("--token", help="Telegram's token (others can see arguments; without it you are asked)")
     token.add_argument("--token-file", metavar="FILE", help="a file with the token, - for standard input")
+    token.add_argument(
+        "--credentials-file", metavar="FILE", help="a JSON object of what you would be asked for, - for standard input"
+    )
+    connect.add_argument(
+        "--origin", action="append", help="web: a page's origin that may show the chat; may be repeated"
+    )
     _command(channels, "list", "channels:show", "list connected bots", _remote())
     disconnect = _command(channels, "disconnect", "channels:disconnect", "disconnect a bot", _remote())
     disconnect.add_argument("account_id")

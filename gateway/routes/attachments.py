@@ -20,7 +20,6 @@ class Attached(View):
     attachment_id: str
     conversation_id: str
     turn_id: str
-    user_id: str
     name: str
     mime: str
     size: int

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from channels import accounts
 from channels.table import CHANNELS
 from channels.web import origin_of
+from gateway.routes.policies import AccessSettings, GroupSettings
 from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
 from kernel.db import Connection
 from kernel.errors import Conflict, InvalidRequest, NotFound, Unavailable
@@ -73,6 +74,9 @@ class BotSettings(Shape):
     unknown_sends: Literal["resend", "hold"] | None = None
     pace: PaceSettings | None = None
     streaming: bool | None = None
+    feedback: bool | None = Field(None, description="Whether answers carry buttons for praise and blame")
+    groups: GroupSettings | None = Field(None, description="What is answered where several people talk")
+    access: AccessSettings | None = Field(None, description="Who may use the bot")
     message_content: bool | None = Field(None, description="Discord: whether the bot asks to read every message")
     gather_seconds: float | None = Field(None, ge=0, le=10)
     origins: list[Annotated[str, Field(max_length=300), AfterValidator(origin_of)]] | None = Field(
@@ -195,8 +199,7 @@ async def _installed(call: Call, account: Account) -> Json:
     outcome = await install(account, call.services.wire, _inbound(call, account.kind, account.account_id))
     platform = account.kind.capitalize()
     if isinstance(outcome, Refused):
-        token = "token" if account.kind == "telegram" else "bot_token"
-        field = f"credentials.{token}" if outcome.code == "unauthorized" else "mode"
+        field = "credentials" if outcome.code == "unauthorized" else "mode"
         raise _fault(field, f"{platform} refuses: {outcome.reason}")
     if isinstance(outcome, NotSent):
         raise Unavailable(f"{platform} cannot be reached: {outcome.reason}", retry_after=outcome.retry_after or 5.0)

@@ -11,9 +11,10 @@ from gateway.routes.talk import TEXT_LIMIT
 from gateway.web import Call, Route, Shape, View
 from kernel.errors import Conflict, InvalidRequest, NotFound
 from kernel.types import Json, Reply
-from pipeline import conversations, outbox
-from pipeline.conversations import Reach
+from pipeline import outbox
 from pipeline.outbox import Lane
+from pipeline.reach import Reach
+from pipeline.reach import reach as find_places
 
 
 class Unreachable(Conflict):
@@ -48,7 +49,7 @@ async def notify(call: Call) -> Json:
         message = "give either user_id or conversation_id"
         raise InvalidRequest(message, details=[{"field": "user_id", "message": message}])
     async with call.database() as conn:
-        places = await conversations.reach(
+        places = await find_places(
             conn, user_id=asked.user_id, conversation_id=asked.conversation_id,
             channel=asked.channel, account_id=asked.account_id,
         )  # fmt: skip

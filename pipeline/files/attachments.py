@@ -11,7 +11,7 @@ from kernel.types import Json
 from pipeline.files.reading import Read
 from pipeline.turns import Turn
 
-_PUBLIC = "attachment_id, conversation_id, turn_id, user_id, name, mime, size, status, cause, created_at"
+_PUBLIC = "attachment_id, conversation_id, turn_id, name, mime, size, status, cause, created_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +36,15 @@ async def store(conn: Connection, turn: Turn, attachment_id: str, name: str, dat
     kept = None if read.status == "refused" else data
     await conn.execute(
         """
-        INSERT INTO attachments (workspace_id, attachment_id, conversation_id, session_id, turn_id, user_id, name, mime,
+        INSERT INTO attachments (workspace_id, attachment_id, conversation_id, session_id, turn_id, name, mime,
                                  size, digest, content, text, status, cause)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13) ON CONFLICT DO NOTHING
         """,
         turn.workspace_id,
         attachment_id,
         turn.conversation_id,
         turn.session_id,
         turn.turn_id,
-        turn.user_id,
         name,
         read.mime,
         len(data),
