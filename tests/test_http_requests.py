@@ -49,7 +49,9 @@ def bomb(mebibytes: int) -> bytes:
 async def test_health(api: Client) -> None:
     assert (await api.get("/health/live")).body == {"status": "alive"}
     ready = await api.get("/health/ready")
-    assert ready.body == {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "redis": "ok"}}
+    checks = {"database": "ok", "migrations": "ok", "redis": "ok"}
+    assert (ready.body["status"], ready.body["checks"]) == ("ready", checks)
+    assert set(ready.body["bots"]) == {"ok", "unwell"}
     head = await api("HEAD", "/health/live")
     assert (head.status, head.raw) == (200, b"")
 
