@@ -32,7 +32,7 @@ async def test_a_webhook_that_leads_elsewhere_is_found_and_told(api: Client, gro
     async def told() -> bool:
         health._Bots.until = 0.0
         unwell: int = (await api.get("/health/ready")).body["bots"]["unwell"]
-        return unwell == before["unwell"] + 1
+        return unwell == int(before["unwell"]) + 1
 
     await until(told)
     metrics = (await api.get("/metrics")).raw.decode()
