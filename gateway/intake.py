@@ -77,7 +77,7 @@ class Intake:
             return Taken(None, 0)
         new = 0
         for message in parsed:
-            judged = message if isinstance(message, Ignored) else await self._judged(account, message)
+            judged = message if isinstance(message, Ignored) else await self.judged(account, message)
             if isinstance(judged, Ignored):
                 _counter(account.kind, judged.reason).inc()
             else:
@@ -85,7 +85,7 @@ class Intake:
                 new += accepted.update_id is not None
         return Taken(channel.immediate(account, update) if channel.immediate else None, new)
 
-    async def _judged(self, account: Account, message: InboundMessage) -> InboundMessage | Ignored:
+    async def judged(self, account: Account, message: InboundMessage) -> InboundMessage | Ignored:
         """The message as the account's policies let it through."""
         if message.kind == "feedback" and not message.about:
             message = await self._placed(account, message)

@@ -340,6 +340,41 @@ async def test_where_identity_is_required_guests_are_not_let_in(server: Server, 
     assert (await ann.say("hi")).status == 202
 
 
+async def test_strangers_are_told_so_where_only_listed_users_may_ask(server: Server, workspace_id: str) -> None:
+    access = {"who": "listed", "users": ["user:ann"]}
+    shop = await site(server, workspace_id, access=access)
+    stranger, ann = await shop.visitor(), await shop.visitor(identity=shop.identity("ann"))
+    before = len(server.answer.calls)
+    for browser in (stranger, ann):
+        assert (await browser.say("may I?")).status == 202
+        await browser.answered(2)
+    assert (await ann.said())[1] == ("assistant", "you said: may I?")
+    assert (await stranger.said())[1] != ("assistant", "you said: may I?")
+    assert server.answer.calls[before:] == ["may I?"]
+
+
+async def test_without_streaming_an_answer_is_shown_when_it_is_done(
+    server: Server, workspace_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def streaming(self: object, question: str, history: Sequence[Json], hits: Sequence[Json], emit: Emit) -> Json:
+        emit("half an ")
+        await asyncio.sleep(0.5)
+        return {"text": "half an hour", "citations": [], "grounded": True, "score": 1.0, "model": "scripted"}
+
+    monkeypatch.setattr(type(server.answer), "__call__", streaming)
+    shop = await site(server, workspace_id, streaming=False, feedback=False)
+    ann = await shop.visitor()
+    assert ann.begun["feedback"] is False
+    seen: list[str] = []
+    async with ann.stream() as events:
+        await ann.say("how long?")
+        async for event, _, data in events:
+            seen.append(event)
+            if event == "typing" and not data["on"]:
+                break
+    assert seen == ["message", "typing", "message", "typing"]
+
+
 async def test_an_answer_is_rated_and_the_rating_shown(shop: Site) -> None:
     ann = await shop.visitor()
     await ann.say("hello")

@@ -6,15 +6,19 @@ import gzip
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from channels.web import signature_of
+from gateway.routes.channels import BotSettings
 from gateway.services import Ground
 from gateway.widget import files
 from tests.http_face import Server, served
 from tests.web_visitors import Site, site
 
 FOLDER = Path(files.__file__).parent
+GUIDE = (Path(__file__).resolve().parent.parent / "docs" / "channels" / "web.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -70,3 +74,27 @@ async def test_the_demo_page_embeds_the_channel_under_a_strict_policy(shop: Site
     assert "Ask &lt;us&gt; &amp; find out" in text
     assert "{{" not in text
     assert (await shop.api.get("/widget/demo/acc_none", headers={"X-API-Key": ""})).status == 404
+
+
+def test_the_guides_example_of_a_signature_is_true() -> None:
+    found = re.search(r"secret `(.+?)`, user `(.+?)` and the time `(\d+)` the signature is\s+`([0-9a-f]{64})`", GUIDE)
+    assert found
+    assert signature_of(found[1], found[2], int(found[3])) == found[4]
+    snippet = re.search(r"```python\n(.*?)```", GUIDE, re.DOTALL)
+    assert snippet
+    names: dict[str, Any] = {}
+    exec(snippet[1], names)
+    assert names["vouch"](found[1], found[2], int(found[3]))["data-signature"] == found[4]
+
+
+def test_the_guide_names_every_setting_and_attribute() -> None:
+    script = (FOLDER / "widget.js").read_text(encoding="utf-8")
+    attributes = {re.sub(r"([A-Z])", r"-\1", name).lower() for name in re.findall(r"\bdata\.([a-zA-Z]+)", script)}
+    assert attributes
+    assert [name for name in attributes if f"`data-{name}`" not in GUIDE] == []
+    told = set(re.findall(r'emit\((?:error.status === 401 \? )?"(\w+)"', script))
+    assert len(told) > 5
+    assert [name for name in told if f"`{name}`" not in GUIDE] == []
+    of_the_web = [name for name, field in BotSettings.model_fields.items() if "Web:" in (field.description or "")]
+    assert len(of_the_web) > 5
+    assert [name for name in of_the_web if f"`{name}`" not in GUIDE] == []

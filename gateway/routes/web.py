@@ -24,7 +24,7 @@ from gateway.widget.shapes import Accepted, Begin, Begun, Identity, Opinion, Rat
 from identity.visitors import adopt
 from kernel.errors import Forbidden, InvalidRequest, NotFound, RateLimited, Unauthorized, Unavailable
 from kernel.ratelimit import Rate
-from kernel.types import Json, Sender
+from kernel.types import Ignored, Json, Sender
 from pipeline import conversations, feedback, threads
 from pipeline.conversations import Reading
 from pipeline.turns import Place
@@ -58,6 +58,7 @@ async def session(call: Call, visit: Visit) -> Json:
         "greeting": settings.get("greeting") or "",
         "suggestions": settings.get("suggestions") or [],
         "theme": settings.get("theme") or {},
+        "feedback": settings.get("feedback") is not False,
     }
 
 
@@ -106,9 +107,12 @@ async def message(call: Call, visit: Visit) -> Json:
         _address(visit),
         external_id=f"{visit.known.external_id}:{asked.client_id}",
     )
+    judged = await call.services.intake.judged(visit.account, said)
+    if isinstance(judged, Ignored):
+        raise Forbidden("this chat does not take that up")
     async with call.database() as conn:
         conversation_id = await conversations.ensure(conn, call.workspace_id, visit.place, _address(visit))
-    update_id, repeated = await talk.accept(call, visit.place, said)
+    update_id, repeated = await talk.accept(call, visit.place, judged)
     return {
         "message_id": talk.message_id_of(update_id),
         "conversation_id": conversation_id,
@@ -179,6 +183,7 @@ async def _still_there(call: Call, visit: Visit, reader: Reader) -> bool:
 
 async def _pump(call: Call, visit: Visit, opened: EventStream, reader: Reader) -> None:
     """Until the gateway stops, the visitor is not let in any more or is gone."""
+    drafts = visit.account.settings.get("streaming") is not False
     reader.live, draft, typing, more = [], Draft(), False, True
     await opened.beat()
     while True:
@@ -195,7 +200,7 @@ async def _pump(call: Call, visit: Visit, opened: EventStream, reader: Reader) -
         if draft.running != typing:
             typing = draft.running
             await opened.send("typing", {"on": typing})
-        due = draft.due(time.monotonic())
+        due = draft.due(time.monotonic()) if drafts else None
         if due == 0:
             await opened.send("draft", {"html": to_html(heal(draft.taken(time.monotonic())))})
             due = None

@@ -38,6 +38,7 @@ class Begun(View):
     greeting: str
     suggestions: list[str]
     theme: dict[str, str]
+    feedback: bool = Field(description="Whether answers carry buttons for praise and blame")
 
 
 class Words(Shape):

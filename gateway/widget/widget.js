@@ -217,7 +217,7 @@
     }
     if (started !== age) throw new Error("the visitor has changed");
     token = begun.visitor;
-    looks = { title: begun.title, greeting: begun.greeting, suggestions: begun.suggestions, theme: begun.theme };
+    looks = { title: begun.title, greeting: begun.greeting, suggestions: begun.suggestions, theme: begun.theme, feedback: begun.feedback };
     store.write(who, { token, expires: Date.parse(begun.expires_at), looks });
     if (begun.continued) store.drop("guest");
     dress();
@@ -562,7 +562,7 @@
     const element = h("div", { class: `message ${mine ? "user" : "bot"}`, title: new Date(message.created_at).toLocaleString() },
       h("span", { class: "hidden" }, `${mine ? t.you : t.assistant}: `), body);
     if (!mine && message.sources.length) element.append(sourcesOf(message.sources));
-    if (message.role === "assistant") element.append(opinion(message));
+    if (message.role === "assistant" && looks.feedback !== false) element.append(opinion(message));
     element.dataset.seq = message.seq;
     seen.set(message.message_id, element);
     return element;
