@@ -32,6 +32,8 @@ async def _found(client: DiscordClient, ref: Json) -> Json | Refused | NotSent:
         if isinstance(problem, Refused | NotSent):
             return problem
         return NotSent(problem.reason if isinstance(problem, Unknown) else answer.reason)
+    if not isinstance(answer.data, dict):
+        return NotSent("an answer that is no message")
     for found in answer.data.get("attachments", ()):
         if found.get("id") == ref["attachment_id"]:
             return dict(found)

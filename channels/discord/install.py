@@ -37,10 +37,10 @@ async def install(account: Account, wire: Wire, url: str) -> Json | Refused | No
 
 
 async def _install(client: DiscordClient, account: Account, url: str) -> Json | Refused | NotSent:
-    me = await client.call("GET", "/users/@me", patience=5.0)
+    me = await _described(client, "/users/@me")
     if not me.ok:
         return _refusal(me)
-    application = await client.call("GET", "/applications/@me", patience=5.0)
+    application = await _described(client, "/applications/@me")
     if not application.ok:
         return _refusal(application)
     if reason := _unfit(account, application.data):
@@ -60,6 +60,14 @@ async def _install(client: DiscordClient, account: Account, url: str) -> Json | 
         "application_id": application_id,
         "interactions_url": pointed,
     }
+
+
+async def _described(client: DiscordClient, path: str) -> Answer:
+    """Raises NoAnswer for an answer that describes nothing, and NotConnected."""
+    answer = await client.call("GET", path, patience=5.0)
+    if answer.ok and not (isinstance(answer.data, dict) and isinstance(answer.data.get("id"), str)):
+        raise NoAnswer("an answer that makes no sense")
+    return answer
 
 
 def _unfit(account: Account, application: Json) -> str:
@@ -94,7 +102,7 @@ async def uninstall(account: Account, wire: Wire) -> Refused | NotSent | None:
     """Takes the slash commands and the address for interactions away; None when that is done."""
     client = DiscordClient(account, wire)
     try:
-        application = await client.call("GET", "/applications/@me", patience=5.0)
+        application = await _described(client, "/applications/@me")
         if not application.ok:
             return _refusal(application)
         answer = await client.call("PUT", f"/applications/{application.data['id']}/commands", [], patience=5.0)
@@ -111,7 +119,7 @@ async def probe(client: DiscordClient, account: Account, url: str) -> Health:
     An application without an address for interactions is given `url`; another's address is left alone.
     """
     try:
-        application = await client.call("GET", "/applications/@me", patience=5.0)
+        application = await _described(client, "/applications/@me")
         if not application.ok:
             return Health(False, _refusal(application).reason)
         now = str(application.data.get(_ENDPOINT) or "")

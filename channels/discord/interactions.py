@@ -12,6 +12,7 @@ from channels.discord.commands import COMMANDS, SlashCommand
 from channels.discord.places import is_thread
 from channels.discord.shapes import an_object, objects, sender, snowflake, snowflake_or_none, storable, whole, word
 from channels.discord.snowflakes import seconds_of
+from channels.discord.words import command_in
 from kernel.types import Account, Ignored, InboundKind, InboundMessage, Json, Parsed
 
 PING, COMMAND, COMPONENT = 1, 2, 3
@@ -77,8 +78,10 @@ def _argument(command: SlashCommand, given: Json) -> str:
 
 def _press(data: Json) -> Parsed:
     kind, _, rest = _button(data).partition(":")
-    if kind == "say" and rest.strip():
-        return _told(data, "text", storable(rest).strip(), press=_press_of(data))
+    if kind == "say" and (said := storable(rest).strip()):
+        if found := command_in(said):
+            return _told(data, "command", found[1], command=found[0], press=_press_of(data))
+        return _told(data, "text", said, press=_press_of(data))
     verdict, _, turn = rest.partition(":")
     if kind != "fb" or verdict not in ("up", "down") or not turn:
         return Ignored("unknown_button")

@@ -110,8 +110,8 @@ def _reading(message: Json, text: str, files: bool, *, edited: bool) -> tuple[In
 
 def _titled(update: Json, message: Json, text: str) -> str:
     """The post that opens a thread of a forum asks in its title, too."""
-    channel = update.get("channel") or {}
-    opens = message["id"] == message["channel_id"] and is_forum(channel.get("parent_type"))
+    channel = _channel(update)
+    opens = message["id"] == message.get("channel_id") and is_forum(channel.get("parent_type"))
     return f"{word(channel, 'name')}\n\n{text}".strip() if opens else text
 
 
@@ -125,7 +125,7 @@ def _answers_us(account: Account, message: Json) -> bool:
 def _place(update: Json, event: Json, reply_to: str | None) -> Json:
     """The fields that say where: the channel is the conversation, be it a thread or not."""
     channel_id, guild_id = snowflake(event, "channel_id"), snowflake_or_none(event, "guild_id")
-    channel = update.get("channel") or {}
+    channel = _channel(update)
     thread = is_thread(channel.get("type"))
     private = guild_id is None
     return {
@@ -140,6 +140,10 @@ def _place(update: Json, event: Json, reply_to: str | None) -> Json:
         "chat": (word(channel, "parent_id") if thread else "") or channel_id,
         "thread": thread,
     }
+
+
+def _channel(update: Json) -> Json:
+    return an_object(update, "channel") if update.get("channel") is not None else {}
 
 
 def _edited_at(message: Json) -> float:
