@@ -27,11 +27,15 @@ def choices(reply: Reply, longest: int) -> list[Button]:
     that says the same as another, and one without a visible label."""
     found: dict[str, Button] = {}
     for choice in reply.choices:
-        label, data = whole(" ".join(choice.label.split())), whole(f"say:{choice.text}")
+        label, data = _storable(" ".join(choice.label.split())), _storable(f"say:{choice.text}")
         if label and len(data.encode()) <= LONGEST_DATA:
             label = label if len(label) <= longest else label[: longest - 1] + "…"
             found.setdefault(data, Button(label, data))
     return list(found.values())[:MOST_CHOICES]
+
+
+def _storable(text: str) -> str:
+    return whole(text).replace("\0", "")
 
 
 def feedback(reply: Reply) -> list[Button]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from channels.markdown import whole
 from kernel.types import Account, Channel, Json, Parsed, Reply, SendOutcome, Sent, Unit
 
 
@@ -17,7 +18,8 @@ def _parse(account: Account, update: Json) -> list[Parsed]:
 
 
 def _render(reply: Reply, address: Json) -> list[Unit]:
-    return [Unit({"text": reply.markdown}, reply.markdown)]
+    text = whole(reply.markdown).replace("\0", "\ufffd")  # neither Postgres nor JSON holds the rest
+    return [Unit({"text": text}, text)]
 
 
 async def _send(client: Any, address: Json, unit: Unit, plain: bool, key: str) -> SendOutcome:

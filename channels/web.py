@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from channels.links import opens
+from channels.markdown import whole
 from channels.pieces import WEB
 from channels.web_html import to_html
 from kernel.types import Account, Channel, Json, Parsed, Reply, SendOutcome, Sent, Unit
@@ -86,7 +87,8 @@ def _parse(account: Account, update: Json) -> list[Parsed]:
 
 
 def _render(reply: Reply, address: Json) -> list[Unit]:
-    return [Unit({"text": reply.markdown}, reply.markdown)]
+    text = whole(reply.markdown).replace("\0", "\ufffd")  # neither Postgres nor JSON holds the rest
+    return [Unit({"text": text}, text)]
 
 
 async def _send(client: Any, address: Json, unit: Unit, plain: bool, key: str) -> SendOutcome:
