@@ -270,6 +270,8 @@ Take = Callable[[Json, bytes], Awaitable[Json | None]]
 def decode_json(headers: Mapping[str, str], body: bytes) -> Json:
     """A JSON object. Raises ValueError."""
     update: Json = orjson.loads(body)
+    if type(update) is not dict:
+        raise ValueError("an update must be an object")
     return update
 
 
