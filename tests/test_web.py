@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from channels.web import signature_of
+from gateway.routes.table import ROUTES
 from gateway.services import Ground
+from gateway.widget.shapes import Said
 from kernel.db import Database
 from kernel.ids import new_id
 from kernel.types import Json
@@ -18,6 +22,7 @@ from pipeline.machine import Emit
 from tests.conftest import make_workspace
 from tests.gateway_parts import until
 from tests.http_face import Server, served
+from tests.test_http_fuzz import filled
 from tests.web_visitors import PAGE, Browser, Site, site
 
 
@@ -36,6 +41,10 @@ async def shop(server: Server, workspace_id: str) -> Site:
 @pytest.fixture(autouse=True)
 async def nothing_counted(ground: Ground) -> None:
     """All visitors here come from one address: its limits begin anew with each test."""
+    await nothing_limited(ground)
+
+
+async def nothing_limited(ground: Ground) -> None:
     async for key in ground.redis.scan_iter(match="rl:web:*"):
         await ground.redis.delete(key)
 
@@ -464,3 +473,19 @@ async def test_a_notification_reaches_a_visitor(shop: Site) -> None:
     sent = await shop.api.post("/api/v1/notifications", {"user_id": user_id, "text": "Your parcel is there."})
     assert sent.status < 300, sent.raw
     assert (await ann.answered(3))[2][1] == "Your parcel is there."
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_no_input_of_a_visitor_is_a_bug(shop: Site, ground: Ground, seed: int) -> None:
+    chance, ann = random.Random(seed), await shop.visitor()
+    for route in (route for route in ROUTES if route.path.startswith("/channels/web/") and not route.streams):
+        fields = [*(route.request or route.query or Said).model_fields]
+        for _ in range(25):
+            await nothing_limited(ground)  # no limit may hide what a body does
+            given, path = filled(chance, fields), route.path.removeprefix("/channels/web/{account_id}")
+            if route.method == "POST":
+                reply = await ann.call("POST", path, given)
+            else:
+                query = urlencode({name: str(value) for name, value in given.items()})
+                reply = await ann.call(route.method, f"{path}?{query}")
+            assert reply.status < 500, (route.name, path, given, reply.raw)
