@@ -7,15 +7,32 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from channels.table import CHANNELS  # noqa: E402
 from gateway.commands.grammar import parser  # noqa: E402
 from kernel.events import EVENT_TYPES  # noqa: E402
 from kernel.settings import Settings, table  # noqa: E402
+from kernel.types import Channel  # noqa: E402
+
+MATRIX_HEAD = "capability | " + " | ".join(kind.upper() if kind == "rest" else kind.capitalize() for kind in CHANNELS)
+CAPABILITIES: list[tuple[str, Callable[[Channel], object]]] = [
+    ("a repeated send is seen once", lambda c: c.idempotent or c.find),
+    ("a send that broke off is looked for", lambda c: c.find),
+    ("an answer is shown while it is made", lambda c: c.preview),
+    ("… and put in the place of what was shown", lambda c: c.preview and c.preview.lasting),
+    ("pressed buttons are answered", lambda c: c.acknowledge),
+    ("a connection instead of a webhook", lambda c: c.listen),
+    ("history is read after an outage", lambda c: c.history),
+    ("files that people send are read", lambda c: c.fetch),
+    ("files are sent to people", lambda c: c.upload),
+    ("whether the platform reaches us is probed", lambda c: c.probe),
+    ("outbound messages are paced", lambda c: c.pace),
+]
 
 SAMPLE_HEAD = """\
 # Copy to .env; Parley reads it from the folder it is started in. What is not set has its default.
@@ -50,6 +67,12 @@ def events() -> list[list[str]]:
     return [[f"`{name}`", kind.description] for name, kind in EVENT_TYPES.items()]
 
 
+def capabilities() -> list[list[str]]:
+    """What each channel knows, by the functions in its row."""
+    rows = list(CHANNELS.values())
+    return [[what, *("yes" if has(channel) else "" for channel in rows)] for what, has in CAPABILITIES]
+
+
 def sample() -> str:
     """The text of .env.example."""
     parts = [f"# {row['meaning']}\n# {row['name']}={row['default']}\n" for row in table(Settings())]
@@ -67,11 +90,12 @@ def replaced(text: str, head: str, rows: Sequence[Sequence[str]]) -> str:
 
 def pages() -> dict[Path, str]:
     """Every file that holds such a table, as it should be."""
-    readme, webhooks = ROOT / "README.md", ROOT / "docs" / "webhooks.md"
+    readme, webhooks, channels = (ROOT / page for page in ("README.md", "docs/webhooks.md", "docs/channels/README.md"))
     told = replaced(readme.read_text(encoding="utf-8"), "command | does", commands())
     return {
         readme: replaced(told, "name | default | meaning", settings()),
         webhooks: replaced(webhooks.read_text(encoding="utf-8"), "type | when", events()),
+        channels: replaced(channels.read_text(encoding="utf-8"), MATRIX_HEAD, capabilities()),
         ROOT / ".env.example": sample(),
     }
 

@@ -26,37 +26,32 @@ TURN = "turn_1"  # what pressed buttons are about
 
 @dataclass(frozen=True)
 class Updates:
-    """Updates for `parse`. Every question says QUESTION, cut of mentions. None: the platform tells nothing like it.
+    """Updates for `parse`. Every question says QUESTION when mentions are cut, and all are of one person.
 
-    private, mention, thread, elsewhere  questions: one-to-one; in a group, and in a thread of it; in another group
+    private, mention, elsewhere  questions: one-to-one, in a group, in another group
     again      another message in the place of `private`
     chatter    talk in the group that is not meant for the bot
-    command    `/help` or what stands for it
-    praise, blame, choice, chosen_command  presses of `fb:up:TURN`, `fb:down:TURN`, `say:` QUESTION, `say:/new`
-    file       a document with the words QUESTION
-    unsupported  content that nobody can read, without words
     retold     one message in all the ways in which the platform may tell it
-    ignored    updates that need no turn, with their reasons; has to hold the bot's own message and another bot's
+    own, other_bot  what the bot itself wrote, and another bot
+    ignored    updates that need no turn, with their reasons
     reasons    all reasons that `parse` may give
     malformed  what is not the platform's shape
     secrets    what may never be found in a message: tokens, addresses of files
+
+    None where the platform tells nothing like it:
+    thread     a question in a thread of the group
+    command    `/help` or what stands for it
+    edit, deletion  of `private`
+    praise, blame, choice, chosen_command  presses of `fb:up:TURN`, `fb:down:TURN`, `say:` QUESTION, `say:/new`
+    file       a document with the words QUESTION
+    unsupported  content that nobody can read, without words
     """
 
     private: Json
     mention: Json
-    thread: Json | None
     elsewhere: Json
     again: Json
     chatter: Json
-    command: Json
-    edit: Json | None
-    deletion: Json | None
-    praise: Json
-    blame: Json
-    choice: Json
-    chosen_command: Json
-    file: Json
-    unsupported: Json
     retold: Sequence[Json]
     own: Json
     other_bot: Json
@@ -64,6 +59,16 @@ class Updates:
     reasons: frozenset[str]
     malformed: Sequence[Any]
     secrets: Sequence[str]
+    thread: Json | None = None
+    command: Json | None = None
+    edit: Json | None = None
+    deletion: Json | None = None
+    praise: Json | None = None
+    blame: Json | None = None
+    choice: Json | None = None
+    chosen_command: Json | None = None
+    file: Json | None = None
+    unsupported: Json | None = None
 
     @property
     def told(self) -> dict[str, Json]:

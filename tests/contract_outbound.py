@@ -68,7 +68,7 @@ def _is_whole(outcome: Any, situation: str, *, plain: bool) -> None:
         case Refused(code, reason, plainer, blocked):
             assert code
             assert reason
-            assert plainer == (situation == "malformed" and not plain)
+            assert not plainer or (situation == "malformed" and not plain)
             assert blocked == (situation == "forbidden") or situation == "gone"
         case Unknown(reason):
             assert reason
@@ -149,11 +149,13 @@ def _companions(channel: Channel, sample: Sample) -> dict[str, tuple[Call, tuple
 
 def _pressed(channel: Channel, sample: Sample) -> InboundMessage:
     assert sample.updates is not None
+    assert sample.updates.praise is not None
     return told(channel, sample.account, sample.updates.praise)
 
 
 def _file(channel: Channel, sample: Sample) -> Attachment:
     assert sample.updates is not None
+    assert sample.updates.file is not None
     return told(channel, sample.account, sample.updates.file).attachments[0]
 
 

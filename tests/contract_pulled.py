@@ -12,7 +12,7 @@ def fetched(unit: Unit) -> None:
     """What a reader gets is the markdown, which a page shows as HTML of a small set of tags."""
     assert unit.payload == {"text": unit.plain}
     check(unit.plain)
-    message = {"seq": 1, "message_id": "msg_1", "role": "assistant", "text": unit.plain, "citations": []}
+    message = {"seq": 1, "message_id": "msg_1", "role": "assistant", "text": unit.plain, "citations": [], "files": []}
     assert shown({**message, "created_at": ""})["text"] == unit.plain
 
 

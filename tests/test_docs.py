@@ -108,7 +108,7 @@ def _defines(tree: ast.Module | ast.ClassDef, names: list[str]) -> bool:
 
 
 def name_of(requirement: str) -> str:
-    return re.split(r"[\s;<>=!~\[]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-")
+    return re.split(r"[\s;<>=!~\[]", requirement.strip(), maxsplit=1)[0].lower().replace("_", "-").replace(".", "-")
 
 
 def lines(file: str) -> list[str]:
