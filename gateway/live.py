@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -48,6 +49,8 @@ class Live:
         self._text = ""
         self._shown = ""
         self._state: Json = {}
+        self._awaited = False
+        self._began = time.time()
         self._ended = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -65,7 +68,9 @@ class Live:
         self._ended.set()
         if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
-        return self._state if self._preview.lasting and self._state else None
+        if self._awaited and not self._state:  # a call broke off: the platform may have shown something
+            return await self._preview.recover(self._client, self._address, self._key, self._began)
+        return self._state if self._awaited else None
 
     def cancel(self) -> None:
         self._ended.set()
@@ -82,14 +87,16 @@ class Live:
 
     async def _show(self, text: str) -> bool:
         """False when nothing more is to be shown."""
-        first = not self._state
-        if first and self._preview.lasting and not await self._store(AWAITED):
-            return False
+        if self._preview.lasting and not self._awaited:
+            if not await self._store(AWAITED):
+                return False
+            self._awaited = True
+        known = bool(self._state)
         state = await self._preview.show(self._client, self._address, self._state, text, self._key)
         if state is None:
             return False
-        self._state, self._shown = state, text
-        return not (first and self._preview.lasting) or await self._store(state)
+        self._state, self._shown = state, text if state else ""
+        return known or not self._awaited or not state or await self._store(state)
 
     async def _rest(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -56,7 +56,7 @@ async def deliver(channel: Channel, client: Any, sent: Outbound) -> SendOutcome:
 
     In place of a preview it is an edit, which may be repeated. A send that broke off earlier is looked for first.
     """
-    if sent.target is not None and channel.edit is not None:
+    if sent.target and channel.edit is not None:
         outcome = await channel.edit(client, sent.address, sent.target, sent.unit, sent.use_plain, sent.outbound_id)
         if not isinstance(outcome, Refused) or outcome.plainer or outcome.blocked:
             return outcome  # refused otherwise: the preview is gone, so the answer becomes a message of its own

@@ -144,7 +144,7 @@ class Work:
         if turn.preview is None or preview is None:
             return None
         if turn.preview != AWAITED:
-            return turn.preview
+            return turn.preview or None
         client = await self._directory.client(account)
         return await preview.recover(client, turn.address, turn.turn_id, turn.begun_at)
 

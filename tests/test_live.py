@@ -97,6 +97,22 @@ async def test_previews_wait_while_the_budget_is_tight() -> None:
     await live.stop()
 
 
+async def test_a_preview_of_which_nobody_knows_is_looked_for_in_the_end() -> None:
+    """The platform's answer broke off: there may be a message, and the turn goes on saying that it awaits one."""
+
+    class Cut(Stage):
+        async def show(self, client: Any, address: Json, state: Json, markdown: str, key: str) -> Json | None:
+            self.shown.append(markdown)
+            return {}
+
+    stage = Cut()
+    live = stage.live()
+    live.add("is it there?")
+    await shown(stage, 2)
+    assert await live.stop() == {"message_id": 7}
+    assert stage.stored == [AWAITED]
+
+
 async def test_a_draft_leaves_nothing_to_replace() -> None:
     stage = Stage()
     live = stage.live(lasting=False)
