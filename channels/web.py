@@ -17,7 +17,7 @@ from channels.links import opens
 from channels.markdown import whole
 from channels.pieces import WEB
 from channels.web_html import to_html
-from kernel.types import Account, Channel, Json, Parsed, Reply, SendOutcome, Sent, Unit
+from kernel.types import Account, Channel, Json, OutgoingFile, Parsed, Reply, SendOutcome, Sent, Unit
 
 ANY_ORIGIN = "*"
 _HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])", re.ASCII)
@@ -63,6 +63,7 @@ def shown(message: Mapping[str, Any]) -> Json:
         "text": message["text"],
         "html": to_html(message["text"]),
         "sources": [_source(citation) for citation in message["citations"]],
+        "files": message["files"],
         "rating": message.get("rating"),
         "created_at": message["created_at"],
     }
@@ -95,6 +96,10 @@ async def _send(client: Any, address: Json, unit: Unit, plain: bool, key: str) -
     return Sent({})
 
 
+async def _upload(client: Any, address: Json, file: OutgoingFile, key: str) -> SendOutcome:
+    return Sent({})  # the message lists it, and the reader fetches it as well
+
+
 async def _typing(client: Any, address: Json) -> None:
     return None
 
@@ -103,4 +108,4 @@ async def _open(account: Account, wire: Any) -> None:
     return None
 
 
-CHANNEL = Channel("web", _verify, _parse, _render, _send, _typing, _open, idempotent=True)
+CHANNEL = Channel("web", _verify, _parse, _render, _send, _typing, _open, idempotent=True, upload=_upload)

@@ -7,11 +7,13 @@ import functools
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from gateway.budget import Budget
 from gateway.directory import Directory
 from gateway.metrics import SENDS
+from gateway.outgoing import Uploads, in_words
 from kernel import log
 from kernel.backoff import exponential
 from kernel.batcher import Closed, NaturalBatcher
@@ -88,6 +90,7 @@ class Sender:
         self._directory = directory
         self._channels = channels
         self._budget = budget
+        self._uploads = Uploads(database)
         self._lease = lease
         self._lanes: dict[Lane, asyncio.Task[None]] = {}
         self._dirty: set[Lane] = set()
@@ -205,7 +208,12 @@ class Sender:
             if wait > _SHORT:
                 return NotSent("the budget of this bot, chat or workspace is used up", retry_after=wait)
             await asyncio.sleep(wait)
-        outcome = await deliver(channel, await self._directory.client(account), sent)
+        client = await self._directory.client(account)
+        if sent.attachment_id and channel.upload is not None:
+            outcome = await self._uploads.send(channel, client, sent)
+        else:
+            told = replace(sent, unit=in_words(channel, sent)) if sent.attachment_id else sent
+            outcome = await deliver(channel, client, told)
         if isinstance(outcome, NotSent) and outcome.retry_after is not None:
             await self._slow_down(account, sent, outcome)
         return outcome

@@ -24,7 +24,7 @@ from gateway.idempotency import Replay, Try
 from gateway.metrics import REQUEST_SECONDS, REQUESTS
 from gateway.parts import digest_of, read_form
 from gateway.reading import refuse_nul
-from gateway.web import Answer, Call, Face, Route, dump
+from gateway.web import MEBIBYTE, Answer, Call, Face, Route, dump
 from kernel import log
 from kernel.db import AWAY
 from kernel.errors import (
@@ -167,10 +167,19 @@ async def _run(call: Call) -> web.StreamResponse:
         call.caller = await call.face.auth.caller(request.headers, request.remote or "", route.scope)
     call.path = reading.parse_path(route, request)
     if route.repeatable:
-        with call.face.uploads.enter() if route.parts else nullcontext():
+        with call.face.uploads.enter() if _may_be_large(call) else nullcontext():
             return await _unsafe(call)
     call.query = reading.parse_query(route, request)
     return _response(call, await route.handler(call))
+
+
+def _may_be_large(call: Call) -> bool:
+    """Whether the body may be one of those of which only a few are held at once."""
+    route, request = call.route, call.request
+    if route.parts or route.limit <= MEBIBYTE:
+        return route.parts
+    size = request.content_length
+    return size is None or size > MEBIBYTE or "Content-Encoding" in request.headers
 
 
 async def _unsafe(call: Call) -> web.StreamResponse:

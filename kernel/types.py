@@ -49,6 +49,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class OutgoingFile:
+    """A file for a person. `tried`: epoch seconds since when an earlier try may have got through, 0.0 when none may."""
+
+    name: str
+    mime: str
+    data: bytes = field(repr=False)
+    caption: str = ""
+    tried: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class InboundMessage:
     """What a user sent us, as a platform's `parse` understood it.
 
@@ -295,6 +306,8 @@ class Channel:
     uninstall(account, wire)           the reverse; None when done
     edit(client, address, receipt, unit, plain, key)  makes `unit` of the message that `receipt` names: repeatable
     find(client, address, unit, key, since)  settles a send that broke off after `since` (epoch seconds)
+    upload(client, address, file, key) sends a file, as `send` a unit. What an earlier try may have sent is looked for
+                                       first, where the platform does not know the repeat by `key`
     preview                            showing an answer while it is made
     acknowledge(client, message, text) answers a pressed button; failures are its own business
     listen(client, account, take, alive)  the bot's connection: commits updates with `take`, then confirms them; calls
@@ -320,6 +333,7 @@ class Channel:
     uninstall: Callable[[Account, Any], Awaitable[Refused | NotSent | None]] | None = None
     edit: Callable[[Any, Json, Json, Unit, bool, str], Awaitable[SendOutcome]] | None = None
     find: Callable[[Any, Json, Unit, str, float], Awaitable[Finding]] | None = None
+    upload: Callable[[Any, Json, OutgoingFile, str], Awaitable[SendOutcome]] | None = None
     preview: Preview | None = None
     acknowledge: Callable[[Any, InboundMessage, str], Awaitable[None]] | None = None
     listen: Callable[[Any, Account, Take, Callable[[], None]], Awaitable[None]] | None = None

@@ -187,6 +187,29 @@ CREATE TABLE lexicon (
 )
 WITH (fillfactor='70');
 
+CREATE TABLE attachments (
+    workspace_id text NOT NULL,
+    attachment_id text NOT NULL,
+    conversation_id text NOT NULL,
+    session_id text DEFAULT ''::text NOT NULL,
+    turn_id text DEFAULT ''::text NOT NULL,
+    name text NOT NULL,
+    mime text NOT NULL,
+    size integer NOT NULL,
+    digest bytea DEFAULT '\x'::bytea NOT NULL,
+    content bytea,
+    text text DEFAULT ''::text NOT NULL,
+    status text NOT NULL,
+    cause text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    direction text DEFAULT 'in'::text NOT NULL,
+    message_id text,
+    caption text DEFAULT ''::text NOT NULL,
+    CONSTRAINT attachments_direction_check CHECK ((direction = ANY (ARRAY['in'::text, 'out'::text]))),
+    CONSTRAINT attachments_status_check CHECK ((status = ANY (ARRAY['read'::text, 'kept'::text, 'refused'::text])))
+);
+ALTER TABLE ONLY attachments ALTER COLUMN content SET STORAGE EXTERNAL;
+
 CREATE TABLE identities (
     workspace_id text NOT NULL,
     identity_id text NOT NULL,
@@ -310,25 +333,6 @@ CREATE TABLE sessions (
     closed_at timestamp with time zone,
     CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
 );
-
-CREATE TABLE attachments (
-    workspace_id text NOT NULL,
-    attachment_id text NOT NULL,
-    conversation_id text NOT NULL,
-    session_id text NOT NULL,
-    turn_id text NOT NULL,
-    name text NOT NULL,
-    mime text NOT NULL,
-    size integer NOT NULL,
-    digest bytea DEFAULT '\x'::bytea NOT NULL,
-    content bytea,
-    text text DEFAULT ''::text NOT NULL,
-    status text NOT NULL,
-    cause text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT attachments_status_check CHECK ((status = ANY (ARRAY['read'::text, 'kept'::text, 'refused'::text])))
-);
-ALTER TABLE ONLY attachments ALTER COLUMN content SET STORAGE EXTERNAL;
 
 CREATE TABLE documents (
     workspace_id text NOT NULL,
@@ -631,6 +635,8 @@ ALTER TABLE ONLY workspaces
     ADD CONSTRAINT workspaces_slug_key UNIQUE (slug);
 
 CREATE INDEX attachments_by_conversation ON attachments USING btree (workspace_id, conversation_id, attachment_id);
+
+CREATE INDEX attachments_by_message ON attachments USING btree (workspace_id, message_id) WHERE (message_id IS NOT NULL);
 
 CREATE INDEX attachments_by_session ON attachments USING btree (workspace_id, session_id);
 

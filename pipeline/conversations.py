@@ -18,7 +18,8 @@ _CONVERSATION = """
     c.conversation_id, c.account_id, a.kind AS channel, c.user_id, c.private, c.blocked_at, c.created_at,
     c.last_message_at
 """
-_MESSAGE = "seq, message_id, session_id, turn_id, user_id, role, text, citations, edited_at, created_at"
+_MESSAGE = """seq, message_id, session_id, turn_id, user_id, role, text, citations,
+    message_files(workspace_id, message_id) AS files, edited_at, created_at"""
 _SESSION = "session_id, conversation_id, user_id, outcome, started_at, last_turn_at, closed_at"
 
 

@@ -38,6 +38,11 @@ class Outbound:
     target: Json | None
     created_at: float
 
+    @property
+    def attachment_id(self) -> str:
+        """The file that this unit stands for; empty for words."""
+        return str(self.unit.payload.get("attachment_id") or "")
+
 
 @dataclass(frozen=True, slots=True)
 class Disposition:

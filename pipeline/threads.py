@@ -6,7 +6,8 @@ from kernel.db import Connection
 from kernel.types import Json
 from pipeline.turns import Place
 
-_MESSAGE = "seq, message_id, turn_id, role, text, citations, created_at"
+_MESSAGE = """seq, message_id, turn_id, role, text, citations, message_files(workspace_id, message_id) AS files,
+    created_at"""
 _RATING = """(SELECT f.rating FROM feedback f
     WHERE f.workspace_id = messages.workspace_id AND f.message_id = messages.message_id
         AND f.user_id = messages.user_id) AS rating"""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -60,7 +61,7 @@ class Client:
         sent = {"X-API-Key": self.api_key, **self.headers, **(headers or {})}
         sent = {name: value for name, value in sent.items() if value}
         if body is not None:
-            more["data"] = orjson.dumps(body)
+            more["data"] = io.BytesIO(orjson.dumps(body))
             sent.setdefault("Content-Type", "application/json")
         async with self.server.http.request(
             method, self.server.url + path, headers=sent, allow_redirects=False, **more

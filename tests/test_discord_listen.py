@@ -305,7 +305,7 @@ async def test_history_and_listening_tell_the_same_message(sim: Simulator) -> No
         sim.say("ada", f"<@{sim.bot.id}> two", "general")
         await eventually(lambda: len(taker.taken) == 2)
         assert CHANNEL.history is not None
-        read = [update async for update in CHANNEL.history(client, taker.account, since)]
+        read = [update async for update in CHANNEL.history(client, taker.account, since, [])]
         again = [m for update in read for m in CHANNEL.parse(taker.account, update) if isinstance(m, InboundMessage)]
         key = lambda message: message.external_id  # noqa: E731
         assert sorted(again, key=key) == sorted(taker.heard(), key=key)

@@ -156,7 +156,7 @@ async def test_telegram_shows_a_draft_and_then_the_answer(ground: Ground, worksp
             chat = people.find_chat(sim.world, sim.bot, people.known_user(sim.world, ANN), None)
 
             async def drafted() -> bool:
-                return bool(chat.draft) and chat.draft["text"] == "Half an ans"
+                return chat.draft is not None and chat.draft["text"] == "Half an ans"
 
             await until(drafted)
             answer.go_on.set()

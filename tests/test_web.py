@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -473,6 +474,25 @@ async def test_a_notification_reaches_a_visitor(shop: Site) -> None:
     sent = await shop.api.post("/api/v1/notifications", {"user_id": user_id, "text": "Your parcel is there."})
     assert sent.status < 300, sent.raw
     assert (await ann.answered(3))[2][1] == "Your parcel is there."
+
+
+async def test_a_file_reaches_its_visitor_and_nobody_else(shop: Site) -> None:
+    ann: Browser = await shop.visitor(identity=shop.identity("ann"))
+    await ann.say("hello")
+    await ann.answered(2)
+    user_id = (await shop.api.get("/api/v1/users")).body["items"][0]["user_id"]
+    files = [{"name": "note.html", "content": base64.b64encode(b"<script>alert(1)</script>").decode()}]
+    sent = await shop.api.post("/api/v1/notifications", {"user_id": user_id, "files": files})
+    assert sent.status < 300, sent.raw
+    await ann.answered(3)
+    (shown,) = (await ann.call("GET", "/messages")).body["items"][-1]["files"]
+    assert (shown["name"], shown["size"]) == ("note.html", 25)
+    path = f"/files/{shown['attachment_id']}"
+    got = await ann.call("GET", path)
+    assert (got.raw, got.headers["Content-Type"]) == (b"<script>alert(1)</script>", "application/octet-stream")
+    assert got.headers["Content-Disposition"].startswith("attachment")
+    ben: Browser = await shop.visitor(identity=shop.identity("ben"))
+    assert (await ben.call("GET", path)).status == 404
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])

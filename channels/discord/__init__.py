@@ -14,6 +14,7 @@ from channels.discord.listen import listen
 from channels.discord.parse import parse
 from channels.discord.reply import render_reply
 from channels.discord.send import acknowledge, send, typing
+from channels.discord.upload import upload
 from channels.discord.verify import verify
 from kernel.types import Channel, Json, Pace
 
@@ -38,6 +39,7 @@ CHANNEL = Channel(
     uninstall=uninstall,
     edit=edit,
     find=find,
+    upload=upload,
     preview=PREVIEW,
     acknowledge=acknowledge,
     listen=listen,

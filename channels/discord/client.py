@@ -10,6 +10,7 @@ The bot's token stands in a header, an interaction's in the path; neither reache
 from __future__ import annotations
 
 import asyncio
+import io
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from yarl import URL
 from channels.discord.limits import Limits, invalid_of
 from channels.discord.places import Places
 from channels.wire import Wire
-from kernel.types import Account
+from kernel.types import Account, Json, OutgoingFile
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
@@ -31,6 +32,7 @@ _AGENT = "DiscordBot (https://docs.discord.com/developers/reference, 1.0)"
 _TIMEOUT = aiohttp.ClientTimeout(
     total=CONNECT_SECONDS + READ_SECONDS, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS
 )
+_UPLOAD_TIMEOUT = aiohttp.ClientTimeout(total=65.0, connect=CONNECT_SECONDS, sock_connect=CONNECT_SECONDS)
 _UNNAMED_WAIT = 5.0  # seconds after a 429 that does not say how long, as Cloudflare's
 
 
@@ -40,6 +42,20 @@ class NotConnected(Exception):
 
 class NoAnswer(Exception):
     """The request may have left, and no usable answer came back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A body with a file. https://docs.discord.com/developers/reference#uploading-files"""
+
+    message: Json
+    file: OutgoingFile
+
+    def form(self) -> aiohttp.FormData:
+        form = aiohttp.FormData({"payload_json": orjson.dumps(self.message).decode()}, quote_fields=False)
+        name, mime = self.file.name, self.file.mime
+        form.add_field("files[0]", io.BytesIO(self.file.data), filename=name, content_type=mime)
+        return form
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +139,14 @@ class DiscordClient:
 
     async def _ask(self, method: str, path: str, body: Any, *, as_bot: bool) -> Answer:
         headers = self._headers if as_bot else {"User-Agent": _AGENT}
-        data = None
-        if body is not None:
+        data: bytes | aiohttp.FormData | None = None
+        timeout = _TIMEOUT
+        if isinstance(body, Parts):
+            data, timeout = body.form(), _UPLOAD_TIMEOUT
+        elif body is not None:
             data, headers = orjson.dumps(body), {**headers, "Content-Type": "application/json"}
         url = URL(f"{self._root}{path}", encoded=True)
-        status, found, payload = await exchange(self.sessions.send, method, url, data, headers)
+        status, found, payload = await exchange(self.sessions.send, method, url, data, headers, timeout)
         answer = _answer(status, found, payload)
         self._learn(method, path, answer, found, as_bot=as_bot)
         return answer
@@ -144,7 +163,12 @@ class DiscordClient:
 
 
 async def exchange(
-    session: aiohttp.ClientSession, method: str, url: URL, data: bytes | None, headers: dict[str, str]
+    session: aiohttp.ClientSession,
+    method: str,
+    url: URL,
+    data: bytes | aiohttp.FormData | None,
+    headers: dict[str, str],
+    timeout: aiohttp.ClientTimeout = _TIMEOUT,
 ) -> tuple[int, Mapping[str, str], bytes]:
     """Status, headers and body of one HTTP exchange, tried once.
 
@@ -153,7 +177,7 @@ async def exchange(
     failure: Exception
     try:
         async with session.request(
-            method, url, data=data, headers=headers, timeout=_TIMEOUT, allow_redirects=False
+            method, url, data=data, headers=headers, timeout=timeout, allow_redirects=False
         ) as response:
             return response.status, response.headers, await response.read()
     except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:

@@ -12,6 +12,7 @@ from channels.slack.preview import PREVIEW
 from channels.slack.render import render
 from channels.slack.requests import decode, immediate
 from channels.slack.send import edit, pace, send
+from channels.slack.upload import upload
 from channels.slack.verify import verify
 from kernel.types import Channel
 
@@ -28,6 +29,7 @@ CHANNEL = Channel(
     install=install,
     edit=edit,
     find=find,
+    upload=upload,
     preview=PREVIEW,
     acknowledge=acknowledge,
     listen=listen,

@@ -9,6 +9,7 @@ from channels.telegram.parse import parse
 from channels.telegram.poll import PollError, connect, disconnect, get_updates, next_offset
 from channels.telegram.render import render
 from channels.telegram.send import send, typing
+from channels.telegram.upload import upload
 from channels.telegram.verify import verify
 from channels.wire import Sessions, open_sessions
 from kernel.types import Channel
@@ -23,6 +24,7 @@ CHANNEL = Channel(
     open_bot,
     install=install,
     uninstall=uninstall,
+    upload=upload,
     preview=PREVIEW,
     acknowledge=acknowledge,
     fetch=fetch,

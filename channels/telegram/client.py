@@ -8,7 +8,9 @@ rest uses the library's Bot. The bot's token is part of every address, so no add
 from __future__ import annotations
 
 import functools
+import io
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
@@ -21,12 +23,15 @@ from telegram.request import BaseRequest, RequestData
 from yarl import URL
 
 from channels.wire import Sessions, open_sessions
-from kernel.types import Account, Json
+from kernel.types import Account, Json, OutgoingFile
 
 CONNECT_SECONDS = 5.0
 READ_SECONDS = 15.0
 DOWNLOAD_SECONDS = 60.0
+UPLOAD_SECONDS = 60.0
 _HEADERS = {"Content-Type": "application/json"}
+# What a proxy in front of the API answers before it: by these the message is surely not sent.
+_PLAIN_REFUSALS = {413: "Request Entity Too Large", 429: "Too Many Requests"}
 
 
 class NotConnected(NetworkError):
@@ -113,6 +118,17 @@ class TelegramClient:
         status, payload = await exchange(session, "POST", url, body, _HEADERS, read_seconds)
         return answer_of(status, payload)
 
+    async def upload(self, method: str, parameters: Mapping[str, str], field: str, file: OutgoingFile) -> Answer:
+        """A call with a file in it. Raises NotConnected or NoAnswer.
+
+        Source: https://core.telegram.org/bots/api#sending-files
+        """
+        form = aiohttp.FormData(parameters, quote_fields=False)  # Telegram takes names in UTF-8, and as they stand
+        form.add_field(field, io.BytesIO(file.data), filename=file.name, content_type=file.mime)
+        url = URL(f"{self._root}/{method}", encoded=True)
+        status, payload = await exchange(self.sessions.send, "POST", url, form, None, UPLOAD_SECONDS)
+        return answer_of(status, payload)
+
     async def download(self, path: str, limit: int) -> tuple[int, bytes]:
         """Status and bytes of a file; one byte more than `limit` at most. Raises NotConnected or NoAnswer."""
         url = URL(f"{self._files}/{quote(path)}", encoded=True)
@@ -177,8 +193,8 @@ def answer_of(status: int, payload: bytes) -> Answer:
     except orjson.JSONDecodeError:
         data = None
     if not isinstance(data, dict) or not isinstance(data.get("ok"), bool):
-        if status == 429:
-            return Answer(status, ok=False, description="Too Many Requests")
+        if status in _PLAIN_REFUSALS:
+            return Answer(status, ok=False, description=_PLAIN_REFUSALS[status])
         raise NoAnswer(f"HTTP {status} without a Bot API answer")
     if data["ok"] and 200 <= status < 300:
         if "result" not in data:

@@ -1,4 +1,4 @@
-"""Files that people sent in a conversation."""
+"""Files that people sent in a conversation, and files that they were sent."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from aiohttp import web
+from pydantic import Field
 
 from gateway.requests import headers_for
 from gateway.web import Call, Listed, Paging, Route, View, page
@@ -19,8 +20,11 @@ from pipeline.files import attachments
 class Attached(View):
     attachment_id: str
     conversation_id: str
+    message_id: str | None
     turn_id: str
+    direction: Literal["in", "out"] = Field(description="`in`: the person sent it; `out`: they were sent it")
     name: str
+    caption: str
     mime: str
     size: int
     status: Literal["read", "kept", "refused"]
@@ -43,6 +47,11 @@ async def content(call: Call) -> web.Response:
     if found is None:
         raise NotFound("there is no such file, or it was not kept")
     name, _, data = found
+    return download(call, name, data)
+
+
+def download(call: Call, name: str, data: bytes) -> web.Response:
+    """Never shown by a browser, whatever it is."""
     headers = headers_for(
         call.request_id,
         **{
@@ -59,7 +68,7 @@ ROUTES = [
         "/api/v1/conversations/{conversation_id}/attachments",
         listed,
         "read",
-        "Files that were sent in a conversation",
+        "Files of a conversation, of both sides",
         "talk",
         query=Paging,
         response=Listed[Attached],

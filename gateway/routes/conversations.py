@@ -30,6 +30,14 @@ class Conversation(View):
     last_message_at: datetime
 
 
+class MessageFile(View):
+    attachment_id: str = Field(description="Its bytes: `/api/v1/attachments/{attachment_id}/content`")
+    name: str
+    mime: str
+    size: int = Field(description="Bytes")
+    caption: str
+
+
 class ChatMessage(View):
     seq: int = Field(description="Grows with every message; the id of its event in the stream")
     message_id: str
@@ -39,6 +47,7 @@ class ChatMessage(View):
     role: Literal["user", "assistant", "system"]
     text: str
     citations: list[dict[str, Any]]
+    files: list[MessageFile]
     edited_at: datetime | None
     created_at: datetime
 

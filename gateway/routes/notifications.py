@@ -1,26 +1,44 @@
-"""Words to a user that answer no question: where they were last seen, or in a channel that the caller names."""
+"""Words and files to a user that answer no question: where they were last seen, or in a channel that is named."""
 
 from __future__ import annotations
 
+import asyncio
+import base64
+import binascii
 from typing import Literal
 
 from pydantic import Field
 
 from channels.table import CHANNELS
+from gateway.parts import clean_name
 from gateway.routes.talk import TEXT_LIMIT
-from gateway.web import Call, Route, Shape, View
-from kernel.errors import Conflict, InvalidRequest, NotFound
-from kernel.types import Json, Reply
+from gateway.web import MEBIBYTE, Call, Route, Shape, View
+from kernel.errors import Conflict, InvalidRequest, NotFound, TooLarge
+from kernel.types import Json, OutgoingFile, Reply
 from pipeline import outbox
+from pipeline.files import attachments, outgoing
 from pipeline.outbox import Lane
 from pipeline.reach import Reach
 from pipeline.reach import reach as find_places
+
+_BODY = 32 * MEBIBYTE  # with everything that is in it
 
 
 class Unreachable(Conflict):
     """The platform does not let the bot write there."""
 
     code = "unreachable"
+
+
+class Enclosed(Shape):
+    """A file, of at most 10 MB. Programs are refused, whatever they are called."""
+
+    name: str = Field(min_length=1, max_length=200, examples=["invoice.pdf"])
+    content: str = Field(description="Base64", examples=["SGVsbG8="])
+    mime: str = Field(
+        "", max_length=100, pattern=r"^([\w.+-]+/[\w.+-]+)?$", description="Counts where the bytes do not tell"
+    )
+    caption: str = Field("", max_length=500, description="Plain text, shown with the file")
 
 
 class Notification(Shape):
@@ -32,7 +50,15 @@ class Notification(Shape):
         None, description="By default the one where the user was last seen"
     )
     account_id: str | None = Field(None, max_length=128, description="One bot among several of a channel")
-    text: str = Field(min_length=1, max_length=TEXT_LIMIT, description="Markdown")
+    text: str = Field("", max_length=TEXT_LIMIT, description="Markdown; may be left out when there are files")
+    files: list[Enclosed] = Field([], max_length=outgoing.MOST_FILES, description="Sent in this order, after the text")
+
+
+class Sending(View):
+    attachment_id: str
+    name: str = Field(description="As it is shown: two files of one message never have the same")
+    mime: str
+    size: int = Field(description="Bytes")
 
 
 class Notified(View):
@@ -40,14 +66,17 @@ class Notified(View):
     conversation_id: str
     channel: str
     account_id: str
+    files: list[Sending]
 
 
 async def notify(call: Call) -> Json:
-    """Committed before it is answered; delivered like any reply. Raises NotFound and Unreachable."""
+    """Committed before it is answered; delivered like any reply. Raises NotFound, Unreachable and TooLarge."""
     asked: Notification = call.body
     if (asked.user_id is None) == (asked.conversation_id is None):
-        message = "give either user_id or conversation_id"
-        raise InvalidRequest(message, details=[{"field": "user_id", "message": message}])
+        raise _invalid("user_id", "give either user_id or conversation_id")
+    if not asked.text and not asked.files:
+        raise _invalid("text", "there is neither text nor a file")
+    files = outgoing.named(await asyncio.to_thread(_files, asked.files) if asked.files else [])
     async with call.database() as conn:
         places = await find_places(
             conn, user_id=asked.user_id, conversation_id=asked.conversation_id,
@@ -55,14 +84,21 @@ async def notify(call: Call) -> Json:
         )  # fmt: skip
         reach = _open(places, asked)
         lane = Lane(call.workspace_id, reach.conversation_id)
-        units = CHANNELS[reach.channel].render(Reply(asked.text), reach.address)
-        message_id = await outbox.tell(conn, lane, asked.text, units)
+        units = CHANNELS[reach.channel].render(Reply(asked.text), reach.address) if asked.text else []
+        message_id = await outbox.tell(conn, lane, asked.text, [*units, *outgoing.units(files)])
+        if message_id is None:
+            raise NotFound("there is no such conversation")
+        await attachments.store_outgoing(conn, reach.conversation_id, message_id, files)
     call.services.sender.wake(lane)
     return {
         "message_id": message_id,
         "conversation_id": reach.conversation_id,
         "channel": reach.channel,
         "account_id": reach.account_id,
+        "files": [
+            {"attachment_id": attachment_id, "name": file.name, "mime": file.mime, "size": len(file.data)}
+            for attachment_id, file in files.items()
+        ],
     }
 
 
@@ -79,17 +115,41 @@ def _open(places: list[Reach], asked: Notification) -> Reach:
     raise Unreachable(places[0].closed)
 
 
+def _files(asked: list[Enclosed]) -> list[OutgoingFile]:
+    """Raises InvalidRequest and TooLarge."""
+    names = outgoing.apart(clean_name(file.name).rstrip(". ") or "file" for file in asked)
+    return [_file(n, name, file) for n, (name, file) in enumerate(zip(names, asked, strict=True))]
+
+
+def _file(n: int, name: str, asked: Enclosed) -> OutgoingFile:
+    try:
+        data = base64.b64decode(asked.content, validate=True)
+    except (binascii.Error, ValueError):
+        raise _invalid(f"files.{n}.content", "this is not Base64") from None
+    if outgoing.is_too_large(data):
+        message = f"{name} has more than {outgoing.MOST} bytes"
+        raise TooLarge(message, details=[{"field": f"files.{n}.content", "message": message}])
+    if fault := outgoing.fault_of(name, data):
+        raise _invalid(f"files.{n}", f"{name}: {fault}")
+    return OutgoingFile(name, outgoing.mime_of(name, data, asked.mime), data, asked.caption)
+
+
+def _invalid(field: str, message: str) -> InvalidRequest:
+    return InvalidRequest(message, details=[{"field": field, "message": message}])
+
+
 ROUTES = [
     Route(
         "POST",
         "/api/v1/notifications",
         notify,
         "write",
-        "Tell a user something that they did not ask for",
+        "Tell a user something that they did not ask for, and send them files",
         "talk",
         request=Notification,
         response=Notified,
         status=202,
         errors=(NotFound, Unreachable),
+        limit=_BODY,
     ),
 ]

@@ -13,6 +13,7 @@ from channels.heal import heal
 from channels.web import shown, vouched
 from channels.web_html import to_html
 from gateway import talk, visitors
+from gateway.routes.attachments import download
 from gateway.sse import BEAT, EventStream, Gone, open_stream
 from gateway.streams import Reader
 from gateway.visitors import Visitor
@@ -27,6 +28,7 @@ from kernel.ratelimit import Rate
 from kernel.types import Ignored, Json, Sender
 from pipeline import conversations, feedback, threads
 from pipeline.conversations import Reading
+from pipeline.files import attachments
 from pipeline.turns import Place
 
 _SESSIONS = Rate(count=240, seconds=60, burst=120)  # by address
@@ -136,6 +138,18 @@ async def history(call: Call, visit: Visit) -> Json:
         else:
             found = await threads.latest(conn, visit.place, before=asked.before, limit=asked.limit)
     return {"items": [shown(row) for row in found[0]], "more": found[1]}
+
+
+@for_visitors
+async def file(call: Call, visit: Visit) -> web.Response:
+    """A file of the visitor's own conversation, as a download."""
+    await door.limit(call, "web:reads", visit.subject, _READS)
+    async with call.database() as conn:
+        found = await attachments.content(conn, call.path["attachment_id"], visit.place)
+    if found is None:
+        raise NotFound("there is no such file in this conversation")
+    name, _, data = found
+    return download(call, name, data)
 
 
 @for_visitors
@@ -259,6 +273,16 @@ ROUTES = [
     ),
     Route(
         "GET",
+        _BASE + "/files/{attachment_id}",
+        file,
+        "visitor",
+        "A file of the visitor's conversation",
+        "web",
+        errors=_KNOWN,
+        media="application/octet-stream",
+    ),
+    Route(
+        "GET",
         _BASE + "/stream",
         stream,
         "visitor",
@@ -280,5 +304,5 @@ ROUTES = [
         errors=_KNOWN,
     ),
     *files.ROUTES,
-    *map(_preflight, ("/sessions", "/messages", "/stream", "/feedback")),
+    *map(_preflight, ("/sessions", "/messages", "/files/{attachment_id}", "/stream", "/feedback")),
 ]

@@ -62,6 +62,14 @@ class Source(View):
     quote: str
 
 
+class WebFile(View):
+    attachment_id: str = Field(description="Names it in `/files/{attachment_id}`")
+    name: str
+    mime: str
+    size: int = Field(description="Bytes")
+    caption: str
+
+
 class WebMessage(View):
     seq: int = Field(description="Grows with every message; the id of its event in the stream")
     message_id: str
@@ -69,6 +77,7 @@ class WebMessage(View):
     text: str = Field(description="Markdown")
     html: str = Field(description="The same as HTML that may be shown as it is")
     sources: list[Source]
+    files: list[WebFile] = Field(description="What came with it, to be downloaded")
     rating: Literal["up", "down"] | None
     created_at: datetime
 

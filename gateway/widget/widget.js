@@ -15,7 +15,7 @@
     lost: "The connection is lost. Trying again.", identity: "We could not verify who you are. Please reload the page.",
     gone: "This chat is not available at the moment.", sources: "Sources", helpful: "Helpful", unhelpful: "Not helpful",
     why: "What was wrong? (optional)", tell: "Send feedback", thanks: "Thank you.", earlier: "Show earlier messages",
-    newest: "New messages", unread: "{n} unread", suggestions: "Suggestions", table: "Table", code: "Code",
+    download: "Download {name}", undownloaded: "This file could not be downloaded.", files: "Files", newest: "New messages", unread: "{n} unread", suggestions: "Suggestions", table: "Table", code: "Code",
   };
   const data = script.dataset;
   const account = data.account || "";
@@ -188,14 +188,17 @@
   }
 
   async function call(method, path, body) {
+    return (await ask(method, path, body)).json().catch(() => null);
+  }
+
+  async function ask(method, path, body) {
     const answer = await fetch(base + path, {
       method, mode: "cors", credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
       headers: { ...(token ? { Authorization: "Bearer " + token } : {}), ...(body ? { "Content-Type": "application/json" } : {}) },
       body: body ? JSON.stringify(body) : undefined,
     });
-    const read = await answer.json().catch(() => null);
-    if (!answer.ok) throw new Refusal(answer.status, read, answer.headers.get("Retry-After"));
-    return read;
+    if (!answer.ok) throw new Refusal(answer.status, await answer.json().catch(() => null), answer.headers.get("Retry-After"));
+    return answer;
   }
 
   let beginning = null;
@@ -558,19 +561,71 @@
     const mine = message.role === "user";
     const body = h("div", { class: "body" });
     if (mine) body.append(h("p", { dir: "auto", class: "plain" }, message.text));
-    else body.append(shownHtml(message.html, message.text, message.sources));
+    else if (message.text.trim()) body.append(shownHtml(message.html, message.text, message.sources));
+    const files = message.files || [];
     const element = h("div", { class: `message ${mine ? "user" : "bot"}`, title: new Date(message.created_at).toLocaleString() },
-      h("span", { class: "hidden" }, `${mine ? t.you : t.assistant}: `), body);
+      h("span", { class: "hidden" }, `${mine ? t.you : t.assistant}: `), message.text.trim() ? body : null);
+    if (files.length) element.append(filesOf(files));
     if (!mine && message.sources.length) element.append(sourcesOf(message.sources));
+    if ((message.files || []).length) element.append(h("ul", { class: "files" }, ...message.files.map(fileOf)));
     if (message.role === "assistant" && looks.feedback !== false) element.append(opinion(message));
     element.dataset.seq = message.seq;
     seen.set(message.message_id, element);
     return element;
   }
 
+  function filesOf(files) {
+    return h("ul", { class: "files", "aria-label": t.files }, ...files.map((file) => {
+      const problem = h("span", { class: "state", role: "status" });
+      const button = h("button", { type: "button", class: "file", title: t.download.replace("{name}", file.name), onclick: async () => {
+        button.disabled = true;
+        problem.textContent = "";
+        await download(file).catch(() => { problem.textContent = t.undownloaded; });
+        button.disabled = false;
+      } }, icon(ICONS.below, 16), h("span", { class: "name", dir: "auto" }, file.name), " ", h("span", { class: "size" }, sizeOf(file.size)));
+      return h("li", {}, button, file.caption ? h("p", { dir: "auto", class: "plain" }, file.caption) : null, problem);
+    }));
+  }
+
+  function sizeOf(bytes) {
+    const unit = bytes < 1e3 ? 0 : bytes < 1e6 ? 1 : 2;
+    const number = new Intl.NumberFormat(host.lang || undefined, { maximumFractionDigits: unit > 1 ? 1 : 0 });
+    return `${number.format(bytes / 1000 ** unit)} ${["B", "kB", "MB"][unit]}`;
+  }
+
+  // The token stands in a header, which no plain link could send; the file is saved and never shown in the page.
+  async function download(file) {
+    const path = "/files/" + encodeURIComponent(file.attachment_id);
+    const answer = await ask("GET", path).catch(async (error) => {
+      if (error.status !== 401) throw error;
+      await begin();
+      return ask("GET", path);
+    });
+    const url = URL.createObjectURL(await answer.blob());
+    const link = h("a", { href: url, download: file.name, hidden: true });
+    root.append(link);
+    link.click();
+    link.remove();
+    setTimeout(() => URL.revokeObjectURL(url), 60000);
+  }
+
   function sourcesOf(sources) {
     const items = sources.map((source) => h("li", { value: String(source.number), dir: "auto" }, anchor(source, source.title)));
     return h("div", { class: "sources" }, h("span", { class: "label" }, t.sources), h("ol", {}, ...items));
+  }
+
+  // A file needs the token to be fetched, so it is not a plain link.
+  function fileOf(file) {
+    const size = file.size < 1024 ? `${file.size} B` : file.size < 1048576 ? `${Math.round(file.size / 1024)} KB` : `${(file.size / 1048576).toFixed(1)} MB`;
+    const button = h("button", { type: "button", class: "file", dir: "auto" }, file.name, h("span", { class: "size" }, ` ${size}`));
+    button.addEventListener("click", async () => {
+      const answer = await fetch(`${base}/files/${encodeURIComponent(file.attachment_id)}`, { headers: { Authorization: "Bearer " + token } }).catch(() => null);
+      if (!answer || !answer.ok) return button.append(h("span", { class: "size" }, ` ${t.gone}`));
+      const url = URL.createObjectURL(await answer.blob());
+      h("a", { href: url, download: file.name }).click();
+      setTimeout(() => URL.revokeObjectURL(url), 60000);
+    });
+    return h("li", {}, button, file.caption ? h("span", { class: "size", dir: "auto" }, file.caption) : null);
   }
 
   function opinion(message) {
@@ -608,7 +663,7 @@
   }
 
   function add(message, announce) {
-    if (!message.text.trim() || seen.has(message.message_id)) { seq = Math.max(seq, message.seq); return; }
+    if (!(message.text.trim() || (message.files || []).length) || seen.has(message.message_id)) { seq = Math.max(seq, message.seq); return; }
     if (!seen.size && !outbox.length) $.log.replaceChildren();
     $.suggestions.hidden = true;
     const near = isNearEnd();
