@@ -199,7 +199,8 @@ async def _installed(call: Call, account: Account) -> Json:
     outcome = await install(account, call.services.wire, _inbound(call, account.kind, account.account_id))
     platform = account.kind.capitalize()
     if isinstance(outcome, Refused):
-        field = "credentials" if outcome.code == "unauthorized" else "mode"
+        proof = "credentials.token" if account.kind == "telegram" else "credentials"  # others have several
+        field = proof if outcome.code == "unauthorized" else "mode"
         raise _fault(field, f"{platform} refuses: {outcome.reason}")
     if isinstance(outcome, NotSent):
         raise Unavailable(f"{platform} cannot be reached: {outcome.reason}", retry_after=outcome.retry_after or 5.0)
