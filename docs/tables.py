@@ -84,7 +84,7 @@ def replaced(text: str, head: str, rows: Sequence[Sequence[str]]) -> str:
     lines = text.splitlines()
     start = lines.index(f"| {head} |") + 2
     end = next((n for n in range(start, len(lines)) if not lines[n].startswith("|")), len(lines))
-    body = ["| " + " | ".join(row).replace("|  |", "| |") + " |" for row in rows]
+    body = ["|" + "|".join(f" {cell} " if cell else " " for cell in row) + "|" for row in rows]
     return "\n".join([*lines[:start], *body, *lines[end:]]) + "\n"
 
 

@@ -20,6 +20,7 @@ from kernel.types import (
     InboundMessage,
     Json,
     NotSent,
+    OutgoingFile,
     Refused,
     Reply,
     Sent,
@@ -103,6 +104,20 @@ async def edits_may_be_repeated(channel: Channel, sample: Sample) -> None:
         async with opened(channel, sample, situation) as (client, _, _):
             outcome = await edit(client, address, sent.receipt, unit, False, "out_1")
             assert type(outcome) is meaning, (situation, outcome)
+
+
+async def uploads_end_as_sends_do(channel: Channel, sample: Sample) -> None:
+    """A file may take several calls, so that one of the first to fail means that surely nothing was sent."""
+    upload = channel.upload
+    if upload is None or sample.api is None:
+        return
+    file = OutgoingFile("a.txt", "text/plain", b"Open until six.", "Here it is")
+    for situation, meaning in MEANINGS.items():
+        for address in sample.addresses if situation != "accepted" else ():
+            async with opened(channel, sample, situation) as (client, _, _):
+                outcome = await upload(client, address, file, "out_1")
+                assert isinstance(outcome, (meaning, NotSent) if meaning is Unknown else meaning), (situation, outcome)
+                _is_whole(outcome, situation, plain=True)
 
 
 Call = Callable[[Any, Wire], Awaitable[Any]]
@@ -237,6 +252,7 @@ CHECKS = (
     sends_mean_what_they_should,
     every_address_can_be_sent_to,
     edits_may_be_repeated,
+    uploads_end_as_sends_do,
     nothing_else_raises,
     listening_ends_with_a_reason,
     clients_leave_nothing_open,

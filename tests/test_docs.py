@@ -20,8 +20,8 @@ from kernel.settings import Settings, table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
-PAGES += sorted((ROOT / "docs").glob("*.md"))
-IDS = [page.name for page in PAGES]
+PAGES += sorted((ROOT / "docs").rglob("*.md"))
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 README = PAGES[0].read_text(encoding="utf-8")
 
 
@@ -42,7 +42,7 @@ def test_every_command_is_in_the_readme() -> None:
 def test_commands_that_are_mentioned_exist(page: Path) -> None:
     known = names()
     groups = {name.split()[0] for name in known}
-    for first, second in re.findall(r"\bparley ([a-z]+)(?: ([a-z]+))?", page.read_text(encoding="utf-8")):
+    for first, second in re.findall(r"(?<![/@])\bparley ([a-z]+)(?: ([a-z]+))?", page.read_text(encoding="utf-8")):
         if f"parley {first} {second}" in ("parley user", "parley secrets rotate", "parley audit verify"):
             continue  # the changelog names them as missing
         if first not in groups:
@@ -53,17 +53,25 @@ def test_commands_that_are_mentioned_exist(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
 def test_routes_that_are_mentioned_exist(page: Path) -> None:
-    paths = [re.sub(r"\{\w+\}", "{}", route.path) for route in ROUTES]
+    paths = [generic(route.path) for route in ROUTES]
     text = page.read_text(encoding="utf-8")
     for path in re.findall(r"(?<![\w./-])(/(?:api/v1|health|channels|v1)/[\w/{}-]*)", text):
-        named = re.sub(r"\{\w+\}", "{}", path).rstrip("/")
+        named = generic(path)
         if page.name == "CHANGELOG.md" and named in ("/v1/chat/completions",):
             continue
+        if page.name == "adding.md" and named.startswith("/channels/pigeon/"):
+            continue  # a platform that does not exist
         assert any(known == named or known.startswith(f"{named}/") for known in paths), path
     for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/[\w/{}.-]*)", text):
-        named = re.sub(r"\{\w+\}", "{}", path)
-        there = {(route.method, re.sub(r"\{\w+\}", "{}", route.path)) for route in ROUTES}
-        assert (method, named) in there, f"{method} {path}"
+        if page.name == "adding.md" and path.startswith("/rooms/"):
+            continue
+        there = {(route.method, generic(route.path)) for route in ROUTES}
+        assert (method, generic(path)) in there, f"{method} {path}"
+
+
+def generic(path: str) -> str:
+    """The path with `{}` for what is filled in, `{so}` or `LIKE_THIS`."""
+    return re.sub(r"\{\w+\}|\b[A-Z][A-Z_]+\b", "{}", path).rstrip("/")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
