@@ -24,8 +24,6 @@ class Keeper:
         self._process: asyncio.subprocess.Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self._wanted = asyncio.Event()
-        self._wanted.set()
 
     async def start(self) -> None:
         """Returns when the process is ready for the first time."""
@@ -43,25 +41,6 @@ class Keeper:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, number)
 
-    async def slay(self) -> bool:
-        """Kills the process with SIGKILL and waits until it is gone. False when none was running."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return False
-        self.kill(signal.SIGKILL)
-        await process.wait()
-        return True
-
-    async def rest(self) -> None:
-        """Ends the process as an operator would, and leaves it so until `wake`."""
-        self._wanted.clear()
-        self.kill(signal.SIGTERM)
-        if self._process:
-            await self._process.wait()
-
-    def wake(self) -> None:
-        self._wanted.set()
-
     async def _keep(self) -> None:
         while not self._stopping:
             if self.spec.prepare:
@@ -78,12 +57,10 @@ class Keeper:
             await self._process.wait()
             self.deaths += not self._stopping
             await asyncio.sleep(0.05)
-            await self._wanted.wait()
 
     async def stop(self) -> None:
         """Ends it for good, politely first."""
         self._stopping = True
-        self._wanted.set()
         for number, patience in (*self.spec.stops, (signal.SIGKILL, 10.0)):
             self.kill(signal.SIGCONT)
             self.kill(number)

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from bench.ledger import words
-from bench.stand import DISCORD, Run
+from bench.storm.ledger import words
+from bench.storm.stand import DISCORD, Run
 
 Json = dict[str, Any]
 _PAGE = 5000

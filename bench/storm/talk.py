@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import asyncpg
 
-from bench.bots import Bots
-from bench.callers import OnPage, OnRest
-from bench.ledger import Verdict, judge, long_text, words
-from bench.people import Crowd, OnCommands, OnDiscord, OnSlack, OnTelegram, Refused
-from bench.stand import Run
+from bench.storm.bots import Bots
+from bench.storm.callers import OnPage, OnRest
+from bench.storm.ledger import Verdict, judge, long_text, words
+from bench.storm.people import Crowd, OnCommands, OnDiscord, OnSlack, OnTelegram, Refused
+from bench.storm.stand import Run
 
 _AGAIN = 1000  # added to the number of a message that its writer repeats in other words
 _REST = 1.0

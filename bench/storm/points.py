@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 
 import asyncpg
 
-from bench.ledger import WORD
-from bench.relay import WHOLE, Exchange
-from bench.stand import Run
+from bench.storm.ledger import WORD
+from bench.storm.relay import WHOLE, Exchange
+from bench.storm.stand import Run
 
 POINTS = ("K1", "K2", "K3", "K4", "K5")
 ONE_UNIT = {("web", "K5"), ("rest", "K5")}  # there an answer is one message
