@@ -21,7 +21,7 @@ from pipeline.outbox import Lane
 from pipeline.reach import Reach
 from pipeline.reach import reach as find_places
 
-_BODY = 32 * MEBIBYTE  # with everything that is in it
+_BODY = 72 * MEBIBYTE  # with everything that is in it
 
 
 class Unreachable(Conflict):

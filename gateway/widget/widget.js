@@ -567,7 +567,6 @@
       h("span", { class: "hidden" }, `${mine ? t.you : t.assistant}: `), message.text.trim() ? body : null);
     if (files.length) element.append(filesOf(files));
     if (!mine && message.sources.length) element.append(sourcesOf(message.sources));
-    if ((message.files || []).length) element.append(h("ul", { class: "files" }, ...message.files.map(fileOf)));
     if (message.role === "assistant" && looks.feedback !== false) element.append(opinion(message));
     element.dataset.seq = message.seq;
     seen.set(message.message_id, element);
@@ -612,20 +611,6 @@
   function sourcesOf(sources) {
     const items = sources.map((source) => h("li", { value: String(source.number), dir: "auto" }, anchor(source, source.title)));
     return h("div", { class: "sources" }, h("span", { class: "label" }, t.sources), h("ol", {}, ...items));
-  }
-
-  // A file needs the token to be fetched, so it is not a plain link.
-  function fileOf(file) {
-    const size = file.size < 1024 ? `${file.size} B` : file.size < 1048576 ? `${Math.round(file.size / 1024)} KB` : `${(file.size / 1048576).toFixed(1)} MB`;
-    const button = h("button", { type: "button", class: "file", dir: "auto" }, file.name, h("span", { class: "size" }, ` ${size}`));
-    button.addEventListener("click", async () => {
-      const answer = await fetch(`${base}/files/${encodeURIComponent(file.attachment_id)}`, { headers: { Authorization: "Bearer " + token } }).catch(() => null);
-      if (!answer || !answer.ok) return button.append(h("span", { class: "size" }, ` ${t.gone}`));
-      const url = URL.createObjectURL(await answer.blob());
-      h("a", { href: url, download: file.name }).click();
-      setTimeout(() => URL.revokeObjectURL(url), 60000);
-    });
-    return h("li", {}, button, file.caption ? h("span", { class: "size", dir: "auto" }, file.caption) : null);
   }
 
   function opinion(message) {
