@@ -1,31 +1,31 @@
-"""Files to people: by API to Telegram, Slack and Discord, once each; to web visitors and REST readers by id."""
+"""Files to people: what may be sent, and how it gets there; on Telegram over a real wire, and to REST readers."""
 
 from __future__ import annotations
 
 import base64
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import asyncpg
+import orjson
 import pytest
 
-from channels.discord import CHANNEL as DISCORD
-from channels.slack import CHANNEL as SLACK
+from channels.table import CHANNELS
+from channels.telegram import CHANNEL as TELEGRAM
 from channels.telegram import connect
 from gateway.services import Ground
-from kernel.types import Json, NotSent, OutgoingFile, Sent, Unknown
+from kernel.types import Json
 from pipeline.files import outgoing
-from simulators.discord.server import run_simulator as run_discord
-from simulators.discord.state import Config as DiscordConfig
-from simulators.telegram import people
+from pipeline.files.reading import MOST
+from pipeline.machine import Emit
+from simulators.telegram import files, people
 from simulators.telegram.server import Simulator
-from tests.discord_kit import account_on, address_in, wired
 from tests.gateway_parts import SECRET, inbound_server, simulator, telegram_account, until
-from tests.http_face import Client, client, served
-from tests.slack_parts import talking
+from tests.http_face import Client, Reply, client, served
 
 ANN = 1001
-REPORT = OutgoingFile("report.pdf", "application/pdf", b"%PDF-1.4 a report", "For you")
+PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x02" * 2 + b"\x08\x02\0\0\0"
 
 
 def enclosed(name: str = "report.txt", data: bytes = b"All is well.", **more: str) -> Json:
@@ -47,7 +47,18 @@ class Rig:
 
         await until(there)
 
-    async def notify(self, *files: Json, text: str = "", **more: Any) -> Any:
+    async def outbound(self, state: str) -> list[Json]:
+        """Sends in this state, once there are some."""
+        found: list[Json] = []
+
+        async def there() -> bool:
+            found[:] = (await self.api.get(f"/api/v1/outbound?state={state}")).body["items"]
+            return bool(found)
+
+        await until(there)
+        return found
+
+    async def notify(self, *files: Json, text: str = "", **more: Any) -> Reply:
         body = {"user_id": self.user_id, "text": text, "files": list(files)}
         return await self.api.post("/api/v1/notifications", body, **more)
 
@@ -108,7 +119,7 @@ async def test_a_file_waits_for_what_the_platform_asks(rig: Rig) -> None:
         ([{"name": "a.txt", "content": "not base64!"}], 422, "files.0.content"),
         ([enclosed(), enclosed("tool.exe", b"MZ\x90\x00")], 422, "files.1"),
         ([enclosed("empty.txt", b"")], 422, "files.0"),
-        ([enclosed("big.bin", b"x" * (outgoing.MOST + 1))], 413, "files.0.content"),
+        ([enclosed("big.bin", b"x" * (MOST + 1))], 413, "files.0.content"),
         ([enclosed(f"{n}.txt") for n in range(6)], 422, "files"),
         ([], 422, "text"),
     ],
@@ -129,36 +140,157 @@ async def test_another_workspace_gets_no_file(rig: Rig, second_workspace: str) -
     assert (await stranger.get(f"/api/v1/attachments/{attachment}/content")).status == 404
 
 
-async def test_slack_shares_a_file_and_finds_the_share_that_broke_off() -> None:
-    async with talking() as bot:
-        address = bot.address("ada")
-        sent = await SLACK.upload(bot.client, address, REPORT, "out_1") if SLACK.upload else None
-        assert isinstance(sent, Sent), sent
-        bot.simulator.fault("drop_after", "files.completeUploadExternal", count=1)
-        second = OutgoingFile("other.pdf", "application/pdf", b"%PDF-1.4 another")
-        assert SLACK.upload
-        assert isinstance(await SLACK.upload(bot.client, address, second, "out_2"), Unknown)
-        shares = [e for e in bot.simulator.sends() if e["method"] == "files.completeUploadExternal"]
-        assert len(shares) == 2
-        bot.simulator.fault("status", "files.getUploadURLExternal", code=429, retry_after=3, count=1)
-        waits = await SLACK.upload(bot.client, address, REPORT, "out_3")
-        assert isinstance(waits, NotSent) and waits.retry_after == 3
+async def test_who_has_blocked_the_bot_is_sent_nothing(rig: Rig) -> None:
+    ann = people.known_user(rig.sim.world, ANN)
+    chat = people.find_chat(rig.sim.world, rig.sim.bot, ann, None)
+    chat.blocked = True  # which nobody has told us yet
+    await rig.notify(enclosed())
+    (failed,) = await rig.outbound("failed")
+    assert (failed["text"], failed["cause"]) == ("report.txt", "blocked: Forbidden: bot was blocked by the user")
+    chat.blocked = False
+    people.set_blocked(rig.sim.world, chat, ann, True)
+
+    async def refused() -> bool:
+        told = await rig.notify(enclosed("later.txt"))
+        return (told.status, told.body.get("code")) == (409, "unreachable")
+
+    await until(refused)
+    assert rig.files() == []
 
 
-async def test_discord_takes_a_file_once_however_often_it_is_sent() -> None:
-    async with run_discord(config=DiscordConfig(seed=5)) as sim, wired(sim) as wire:
-        sim.say("ada", "hello")
-        account = account_on(sim)
-        bot = await DISCORD.open(account, wire)
-        assert DISCORD.upload
-        address = address_in(sim)
-        sim.fault("drop_after", "create_message", count=1)
-        assert isinstance(await DISCORD.upload(bot, address, REPORT, "out_1"), Unknown)
-        again = await DISCORD.upload(bot, address, REPORT, "out_1")
-        assert isinstance(again, Sent), again
-        held = sim.world.channels[int(address["channel_id"])].messages.values()
-        files = [file for seen in held for file in seen.message.get("attachments", ())]
-        assert [(file["filename"], file["size"]) for file in files] == [("report.pdf", len(REPORT.data))]
+async def test_pictures_are_photos_when_telegram_takes_them(rig: Rig) -> None:
+    await rig.notify(enclosed("small.png", PNG), enclosed("broken.png", PNG[:12]))
+    await rig.sent(2)
+    assert [entry["method"] for entry in rig.files()] == ["sendPhoto", "sendDocument"]
+
+
+async def test_what_telegram_finds_too_large_is_failed_at_once(rig: Rig) -> None:
+    rig.sim.fault("status", "sendDocument", code=413, description="Request Entity Too Large", count=1)
+    await rig.notify(enclosed("huge.bin"), enclosed("small.txt"))
+    await rig.sent(1)  # and the next one is not held up by it
+    (failed,) = await rig.outbound("failed")
+    assert (failed["text"], failed["cause"]) == ("huge.bin", "too_large: Request Entity Too Large")
+
+
+@pytest.mark.parametrize(("policy", "seen"), [("hold", 1), ("resend", 2)])
+async def test_a_send_that_broke_off_follows_the_bots_policy(
+    rig: Rig, admin: asyncpg.Connection[asyncpg.Record], policy: str, seen: int
+) -> None:
+    body = {"settings": {"unknown_sends": policy}}
+    account = (await rig.api.get("/api/v1/channels")).body["items"][0]["account_id"]
+    assert (await rig.api("PATCH", f"/api/v1/channels/{account}", body)).status == 200
+    rig.sim.fault("drop_after", "sendDocument", count=1)
+    await rig.notify(enclosed())
+    if policy == "hold":
+        (unknown,) = await rig.outbound("unknown")
+        assert unknown["text"] == "report.txt"
+    await rig.sent(seen)
+
+    async def settled() -> bool:
+        states = await admin.fetch("SELECT state FROM outbound_messages WHERE plain = 'report.txt' ORDER BY seq DESC")
+        return str(states[0]["state"]) == ("unknown" if policy == "hold" else "sent")
+
+    await until(settled)
+    assert len(rig.files()) == seen
+
+
+async def test_a_file_that_is_not_kept_any_more_is_not_waited_for(rig: Rig, ground: Ground, workspace_id: str) -> None:
+    rig.sim.fault("status", "sendDocument", code=429, retry_after=1, count=1)
+    await rig.notify(enclosed())
+    async with ground.database.workspace(workspace_id) as conn:
+        await conn.execute("DELETE FROM attachments")
+    (failed,) = await rig.outbound("failed")
+    assert failed["cause"] == "gone: the file is not kept any more"
+
+
+async def test_where_no_file_can_be_sent_the_person_is_told_of_it(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(CHANNELS, "telegram", replace(TELEGRAM, upload=None))
+    await rig.notify(enclosed("a_b.txt", caption="See page 2"))
+
+    async def told() -> bool:
+        return any("There is a file for you, a_b.txt" in str(entry["text"]) for entry in rig.sim.sends(ANN))
+
+    await until(told)
+    assert "See page 2" in rig.sim.sends(ANN)[-1]["text"]
+
+
+async def test_names_and_captions_arrive_as_they_are(rig: Rig) -> None:
+    names = ['Übersicht "März".txt', "50 %25 off.txt", "../../etc/passwd", "a.txt", "A.txt", "trick.bat. "]
+    told = await rig.notify(*(enclosed(name, caption="*not* <b>bold</b>") for name in names[:5]))
+    await rig.sent(5)
+    held = [file.name for file in rig.sim.world.files.values()]
+    assert held == ['Übersicht "März".txt', "50 %25 off.txt", "passwd", "a.txt", "A (2).txt"]
+    assert held == [file["name"] for file in told.body["files"]]
+    assert {entry["text"] for entry in rig.files()} == {"*not* <b>bold</b>"}
+    assert (await rig.notify(enclosed(names[5]))).status == 422
+
+
+async def test_the_event_names_the_files(rig: Rig) -> None:
+    await rig.notify(enclosed())
+    events = (await rig.api.get("/api/v1/events?type=chat.response.generated")).body["items"]
+    told = [event["data"] for event in events if event["data"].get("files")]
+    assert [(data["text"], data["files"][0]["name"]) for data in told] == [("", "report.txt")]
+    assert all("files" not in event["data"] for event in events if event["data"] not in told)
+
+
+async def test_no_address_with_a_token_is_ever_stored(rig: Rig, admin: asyncpg.Connection[asyncpg.Record]) -> None:
+    await rig.notify(enclosed(), text="Here:")
+    await rig.sent(1)
+    for table in ("attachments", "messages", "events", "outbound_messages", "idempotency_keys"):
+        for row in await admin.fetch(f"SELECT t::text AS row FROM {table} t"):
+            assert rig.sim.bot.token not in row["row"], table
+
+
+async def test_a_file_alone_is_no_empty_line_in_what_is_remembered(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    remembered: list[str] = []
+
+    async def noting(self: object, question: str, history: Sequence[Json], hits: Sequence[Json], emit: Emit) -> Json:
+        remembered[:] = [said["text"] for said in history]
+        return {"text": "noted", "citations": [], "grounded": True, "score": 1.0, "model": "scripted"}
+
+    await rig.notify(enclosed())
+    await rig.sent(1)
+    monkeypatch.setattr(type(rig.api.server.answer), "__call__", noting)
+    rig.sim.say(ANN, "thanks")
+
+    async def answered() -> bool:
+        return any(entry["text"] == "noted" for entry in rig.sim.sends(ANN))
+
+    await until(answered)
+    assert remembered == ["hello", "you said: hello"]
+
+
+async def test_rest_readers_are_told_in_list_and_stream(rig: Rig) -> None:
+    await rig.api.post("/api/v1/messages?wait=20", {"user_id": "dora", "text": "hi"})
+    told = await rig.api.post("/api/v1/notifications", {"user_id": "dora", "files": [enclosed()]})
+    assert (told.status, told.body["channel"]) == (202, "rest")
+    path = f"/api/v1/conversations/{told.body['conversation_id']}"
+    (listed,) = (await rig.api.get(f"{path}/attachments")).body["items"]
+    assert (listed["direction"], listed["message_id"]) == ("out", told.body["message_id"])
+    said = (await rig.api.get(f"{path}/messages")).body["items"][-1]
+    headers = {"X-API-Key": rig.api.api_key, "Last-Event-ID": str(said["seq"] - 1)}
+    async with rig.api.server.http.get(rig.api.server.url + f"{path}/stream", headers=headers) as response:
+        async for line in response.content:
+            if line.startswith(b"data: "):
+                event = orjson.loads(line[6:])
+                break
+    assert event["files"] == said["files"]
+    assert [file["name"] for file in said["files"]] == ["report.txt"]
+
+
+async def test_a_file_that_a_person_sent_is_listed_with_their_message(rig: Rig) -> None:
+    user = people.known_user(rig.sim.world, ANN)
+    stored = files.store(rig.sim.world, "document", "note.txt", "text/plain", b"The code is 4711.")
+    people.write(
+        rig.sim.world, people.find_chat(rig.sim.world, rig.sim.bot, user, None), user, {}, {"document": stored}
+    )
+    conversation = (await rig.api.get("/api/v1/conversations")).body["items"][0]["conversation_id"]
+
+    async def listed() -> bool:
+        said = (await rig.api.get(f"/api/v1/conversations/{conversation}/messages")).body["items"]
+        return [(one["role"], file["name"]) for one in said for file in one["files"]] == [("user", "note.txt")]
+
+    await until(listed)
 
 
 def test_names_are_told_apart_and_the_bytes_say_what_a_file_is() -> None:

@@ -17,6 +17,7 @@ from kernel.errors import Conflict, InvalidRequest, NotFound, TooLarge
 from kernel.types import Json, OutgoingFile, Reply
 from pipeline import outbox
 from pipeline.files import attachments, outgoing
+from pipeline.files.reading import MOST
 from pipeline.outbox import Lane
 from pipeline.reach import Reach
 from pipeline.reach import reach as find_places
@@ -117,8 +118,13 @@ def _open(places: list[Reach], asked: Notification) -> Reach:
 
 def _files(asked: list[Enclosed]) -> list[OutgoingFile]:
     """Raises InvalidRequest and TooLarge."""
-    names = outgoing.apart(clean_name(file.name).rstrip(". ") or "file" for file in asked)
+    names = outgoing.apart(_clean(file.name) for file in asked)
     return [_file(n, name, file) for n, (name, file) in enumerate(zip(names, asked, strict=True))]
+
+
+def _clean(name: str) -> str:
+    """A form's name may be percent-encoded, this one is not; nor does it end in what Windows leaves out."""
+    return clean_name(name.replace("%", "%25")).rstrip(". ") or "file"
 
 
 def _file(n: int, name: str, asked: Enclosed) -> OutgoingFile:
@@ -127,7 +133,7 @@ def _file(n: int, name: str, asked: Enclosed) -> OutgoingFile:
     except (binascii.Error, ValueError):
         raise _invalid(f"files.{n}.content", "this is not Base64") from None
     if outgoing.is_too_large(data):
-        message = f"{name} has more than {outgoing.MOST} bytes"
+        message = f"{name} has more than {MOST} bytes"
         raise TooLarge(message, details=[{"field": f"files.{n}.content", "message": message}])
     if fault := outgoing.fault_of(name, data):
         raise _invalid(f"files.{n}", f"{name}: {fault}")

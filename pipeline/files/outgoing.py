@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 from kernel.ids import new_id
 from kernel.types import OutgoingFile, Unit
 from pipeline.files.kinds import kind_of
-from pipeline.files.reading import MOST as MOST
+from pipeline.files.reading import MOST
 
 MOST_FILES = 5  # of one message
 # Kinds that the bytes alone do not tell apart: there the sender is believed.
