@@ -9,6 +9,7 @@ from dataclasses import asdict
 from kernel.types import Citation, Json
 from pipeline.answering.cleaning import TRAILING, URL
 from pipeline.answering.sentences import split
+from pipeline.answering.tables import read_tables
 from pipeline.answering.words import words
 
 _NAME = 80  # characters of a source's name
@@ -45,7 +46,9 @@ def name(hit: Json) -> str:
 def supporting_quote(text: str, number: int, passage: str) -> str:
     """The passage's own sentence that shares most words with what the answer says on its account."""
     said = {w for line in re.split(r"(?<=[\].!?])\s|\n", text) if f"[{number}]" in line for w in words(line)}
-    spans = [span for span in split(passage) if span.kind != "heading"] or split(passage)
-    quotes = [passage[span.start : span.end] for span in spans]
+    spans = split(passage)
+    headers = {n for table in read_tables(passage, spans) for n in range(table.header.first, table.header.last + 1)}
+    telling = [span for n, span in enumerate(spans) if span.kind != "heading" and n not in headers] or spans
+    quotes = [passage[span.start : span.end] for span in telling]
     best = max(quotes, key=lambda quote: len(said & set(words(quote))), default="")
     return best[:_QUOTE].rstrip()

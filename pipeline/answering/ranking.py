@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from kernel.types import Json
-from pipeline.answering.sentences import Span, split
+from pipeline.answering.contrast import other_ones
+from pipeline.answering.inquiry import Inquiry, read_inquiry
+from pipeline.answering.passages import Passage, Sentence, in_context, read_passages, read_sentences
+from pipeline.answering.settling import ROWS
 from pipeline.answering.words import rarity, words
 from pipeline.embedding.batcher import Kind, Vectors
 
 EMBEDDED = 12  # sentences that are compared by meaning: more cost time and find nothing better
-_HITS = 10
 _EARLIER = 0.3  # weight of the previous user turn against the last one, by words and by meaning
+_TOPIC = 0.6  # the same for one that the question follows up, and again for the one before it
 _HEADING = 0.4  # what a word is worth that stands in the heading or title above the sentence
 _MEANING, _WORDS, _RANK = 0.65, 0.2, 0.15
+NEAR = 0.8  # how close to the best sentence's score another must come to be quoted as well
+_NAMED = 0.6  # share of what the best of these name of a follow-up's words that others must name
 _UNHEARD = 0.1
+_UNMET = 0.3  # what speaks against an answer that does not name what a follow-up adds
 _FRAGMENT = 0.07  # what a line that is no whole sentence is worth less
+_ELSEWHERE = 0.12  # and one about another row or column of the passage's table than was asked for
 _STOPS = (".", "!", "?", "…", ":", "。", "！", "？", "：")
 
 
@@ -28,153 +36,125 @@ class Embed(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Passage:
-    """A hit with its text cut up. `rank` is its score against the best hit's, 0 to 1; `cosine` is None if unknown."""
-
-    hit: Json
-    text: str
-    title: str
-    spans: Sequence[Span]
-    rank: float
-    cosine: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Sentence:
-    """One span of one passage: `at` counts into `passages` and `index` into the passage's spans.
-
-    `covered` is the share of the question's words, by weight, found in it or, at a discount, in its heading.
-    """
-
-    at: int
-    index: int
-    text: str
-    words: frozenset[str]
-    covered: float = 0.0
-    cosine: float = 0.0
-    score: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Ranking:
     """The passages, their best sentences (best first), and how much speaks for an answer being among them.
 
     `evidence` is on the scale of a cosine: the mean of the best passage's and the best sentence's cosine with the
-    question in its conversation, less 0.1 where the passages hold fewer than a third of the question's own words.
+    question in its conversation, less 0.1 where the passages hold fewer than a third of the question's own words. A
+    follow-up brings its topic along, so what it adds has to be named: else it is 0.3 less.
     The sentence sees through a conversation that turned elsewhere, the passage through a chance resemblance.
+    `asked` are the question's own words.
     """
 
     passages: Sequence[Passage]
     sentences: Sequence[Sentence]
     evidence: float
+    asked: frozenset[str]
 
 
 async def rank(embedder: Embed, question: str, history: Sequence[Json], hits: Sequence[Json]) -> Ranking:
     """Ranks the sentences of the hits for a question in its conversation. One call of the embedder."""
-    passages = [p for n, hit in enumerate(hits[:_HITS]) if (p := _passage(hit, n, hits))]
-    earlier = earlier_question(history)
-    wanted = _weights(question, earlier)
-    likely = _likely(passages, wanted)
+    inquiry = read_inquiry(question, history)
+    passages = read_passages(hits, inquiry)
+    likely = _likely(passages, read_sentences(passages), _weights(inquiry))
     if not likely:
-        return Ranking(passages, [], -1.0)
-    asked = [question, earlier] if earlier else [question]
-    vectors = await embedder.embed([*asked, *(_in_context(passages, s) for s in likely)], kind="query")
-    view = vectors[0] + _EARLIER * vectors[1] if earlier else vectors[0]
-    view = view / max(float(np.linalg.norm(view)), 1e-9)
-    cosines = vectors[len(asked) :] @ view
+        return Ranking(passages, [], -1.0, frozenset())
+    asked = _views(inquiry)
+    texts = [*(text for text, _ in asked), *(in_context(passages[s.at], s) for s in likely)]
+    vectors = await embedder.embed(texts, kind="query")
+    cosines = vectors[len(asked) :] @ _joined(vectors, [weight for _, weight in asked])
     scored = [_scored(s, float(c), passages[s.at]) for s, c in zip(likely, cosines, strict=True)]
     scored.sort(key=lambda s: -s.score)
-    return Ranking(passages, scored, _evidence(question, passages, float(cosines.max())))
+    evidence = _evidence(inquiry, passages, float(cosines.max()))
+    if inquiry.other:
+        scored, passages = other_ones(passages, scored, inquiry)
+        evidence = evidence if scored else -1.0
+    elif inquiry.follows:
+        scored, met = _to_the_point(scored, inquiry)
+        evidence -= 0.0 if met else _UNMET
+    return Ranking(passages, scored, evidence, inquiry.question.words)
 
 
-def earlier_question(history: Sequence[Json]) -> str:
-    """What the user said before the question."""
-    return next((str(m.get("text") or "") for m in reversed(history) if m.get("role") == "user"), "")
+def _views(inquiry: Inquiry) -> list[tuple[str, float]]:
+    """The texts whose weighted sum the sentences are compared with."""
+    if inquiry.follows:
+        return [(inquiry.text, 1.0), (inquiry.question.text, 0.0 if inquiry.question.other else _EARLIER)]
+    return [(inquiry.question.text, 1.0), *((said.text, _EARLIER) for said in inquiry.before[:1])]
 
 
-def _passage(hit: Json, n: int, hits: Sequence[Json]) -> Passage | None:
-    text = hit.get("text")
-    if not isinstance(text, str) or not text.strip():
-        return None
-    best, score = _number(hits[0].get("score")), _number(hit.get("score"))
-    rank = score / best if best and score is not None and 0 <= score <= best else 1 / (n + 1)
-    title = hit.get("title")
-    return Passage(
-        hit, text, title if isinstance(title, str) else "", split(text), rank, _number(hit.get("dense_score"))
-    )
+def _joined(vectors: Vectors, weights: Sequence[float]) -> npt.NDArray[np.float32]:
+    view = np.array(weights, dtype=np.float32) @ vectors[: len(weights)]
+    unit: npt.NDArray[np.float32] = view / max(float(np.linalg.norm(view)), 1e-9)
+    return unit
 
 
-def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, (int, float)) and np.isfinite(value) else None
+def _weights(inquiry: Inquiry) -> Mapping[str, float]:
+    """What a word counts: the newest turn that says it decides."""
+    if not inquiry.follows:
+        earlier = dict.fromkeys((word for said in inquiry.before[:1] for word in said.words), _EARLIER)
+        return earlier | dict.fromkeys(inquiry.question.words, 1.0)
+    weights: dict[str, float] = {}
+    for depth, said in enumerate(inquiry.topic):
+        weights = dict.fromkeys(said.words, _TOPIC**depth) | weights
+    return weights
 
 
-def _weights(question: str, earlier: str) -> Mapping[str, float]:
-    return dict.fromkeys(words(earlier), _EARLIER) | dict.fromkeys(words(question), 1.0)
-
-
-def _likely(passages: Sequence[Passage], wanted: Mapping[str, float]) -> list[Sentence]:
+def _likely(passages: Sequence[Passage], found: Sequence[Sentence], wanted: Mapping[str, float]) -> list[Sentence]:
     """The sentences that share most with the question, at most EMBEDDED."""
-    found = [
-        Sentence(at, index, body, frozenset(words(body)))
-        for at, passage in enumerate(passages)
-        for index, span in enumerate(passage.spans)
-        if may_be_quoted(span, body := passage.text[span.start : span.end])
-    ]
     rare = rarity(s.words for s in found)
     weight = {word: share * rare.get(word, max(rare.values(), default=1.0)) for word, share in wanted.items()}
     total = sum(weight.values()) or 1.0
-    headings = [_headings(passage) for passage in passages]
 
     def covered(s: Sentence) -> float:
         own = sum(w for word, w in weight.items() if word in s.words)
-        above = headings[s.at][s.index]
-        return (own + _HEADING * sum(w for word, w in weight.items() if word in above and word not in s.words)) / total
+        return (own + _HEADING * sum(w for word, w in weight.items() if word in s.above - s.words)) / total
 
-    found = [replace(s, covered=covered(s)) for s in found]
-    found.sort(key=lambda s: -(s.covered + 0.3 * passages[s.at].rank))
-    return found[:EMBEDDED]
-
-
-def text_of(passage: Passage, index: int) -> str:
-    return passage.text[passage.spans[index].start : passage.spans[index].end]
+    ordered = [replace(s, covered=covered(s)) for s in found]
+    ordered.sort(key=lambda s: -(s.covered + 0.3 * passages[s.at].rank))
+    return _without_crowds(ordered)[:EMBEDDED]
 
 
-def may_be_quoted(span: Span, body: str, *, shortest: int = 12) -> bool:
-    """Not a heading, nor a crumb, nor anything that would load a picture where it is shown."""
-    return span.kind != "heading" and len(body) >= shortest and "![" not in body and "<img" not in body.lower()
-
-
-def _headings(passage: Passage) -> list[frozenset[str]]:
-    """For each span, the words of the title and of the nearest heading above it."""
-    title = frozenset(words(passage.title))
-    above, found = title, []
-    for span in passage.spans:
-        if span.kind == "heading":
-            above = title | frozenset(words(passage.text[span.start : span.end]))
-        found.append(above)
-    return found
-
-
-def _in_context(passages: Sequence[Passage], s: Sentence) -> str:
-    """A short sentence says little without the heading above it."""
-    if len(s.text) >= 60:
-        return s.text
-    passage = passages[s.at]
-    above = [p for p in passage.spans[: s.index] if p.kind == "heading"]
-    heading = passage.text[above[-1].start : above[-1].end] if above else passage.title
-    return f"{heading}: {s.text}" if heading else s.text
+def _without_crowds(sentences: Iterable[Sentence]) -> list[Sentence]:
+    """No table's rows take the place of everything else."""
+    kept, rows = list[Sentence](), dict[tuple[int, int], int]()
+    for s in sentences:
+        if s.part is not None:
+            rows[s.at, s.part] = rows.get((s.at, s.part), 0) + 1
+        if s.part is None or rows[s.at, s.part] <= ROWS:
+            kept.append(s)
+    return kept
 
 
 def _scored(s: Sentence, cosine: float, passage: Passage) -> Sentence:
     score = _MEANING * cosine + _WORDS * s.covered + _RANK * passage.rank
-    ends = s.text.rstrip("*_)\"'”’»]").endswith(_STOPS) and not s.text[0].islower()
-    fragment = passage.spans[s.index].kind == "sentence" and not ends
-    return replace(s, cosine=cosine, score=score - _FRAGMENT if fragment else score)
+    if s.part is None:
+        ends = s.text.rstrip("*_)\"'”’»]").endswith(_STOPS) and not s.text[0].islower()
+        score -= _FRAGMENT if passage.spans[s.index].kind == "sentence" and not ends else 0.0
+        score -= _ELSEWHERE if s.elsewhere else 0.0
+    return replace(s, cosine=cosine, score=score)
 
 
-def _evidence(question: str, passages: Sequence[Passage], best: float) -> float:
+def _evidence(inquiry: Inquiry, passages: Sequence[Passage], best: float) -> float:
     known = [p.cosine for p in passages if p.cosine is not None]
     cosine = (max(known) + best) / 2 if known else best
-    asked = set(words(question))
+    if inquiry.follows:
+        return cosine
+    asked = inquiry.question.words
     held = {word for p in passages[:3] for word in words(f"{p.title}\n{p.text}")}
     return cosine - _UNHEARD if 3 * len(asked & held) < len(asked) else cosine
+
+
+def _to_the_point(scored: Sequence[Sentence], inquiry: Inquiry) -> tuple[list[Sentence], bool]:
+    """What names the thing that a follow-up turns to as well as any of the best does, and whether these do at all.
+
+    Words count by rarity: a sentence with the bike of "and a mountain bike?" does not name it.
+    """
+    rare = rarity(s.words | s.above for s in scored)
+    rarest = max(rare.values())
+
+    def named(s: Sentence) -> float:
+        return sum(rare[word] for word in inquiry.question.named & (s.words | s.above))
+
+    most = max(named(s) for s in scored if s.score >= NEAR * scored[0].score)
+    asked = sum(rare.get(word, rarest) for word in inquiry.question.named)
+    return [s for s in scored if named(s) >= _NAMED * most], 2 * most >= asked
