@@ -91,3 +91,19 @@ async def test_what_was_said_during_an_absence_is_answered_once(
     async with gateway(ground, sim, answer):
         await eventually(lambda: "you said: meanwhile" in shown(sim, address_in(sim, "general")))
     assert len(answer.calls) == len(set(answer.calls)) + 1 == 3
+
+
+async def test_an_answer_that_broke_off_stays_with_its_command(
+    ground: Ground, workspace_id: str, sim: Simulator
+) -> None:
+    """Nobody knows whether the first answer arrived when a second command is given in the same place."""
+    await connect(ground, workspace_id, sim)
+    async with gateway(ground, sim, Scripted()):
+        await eventually(lambda: bool(sim.world.sessions))
+        sim.fault("drop_after", "edit_response", count=1)
+        first = sim.command("ada", "ask", "support", question="one")
+        await eventually(lambda: "you said: one" in shown(sim, address_in(sim, "support")))
+        second = sim.command("ada", "ask", "support", question="two")
+        await eventually(lambda: "you said: two" in shown(sim, address_in(sim, "support")))
+    assert shown(sim, address_in(sim, "support")) == ["you said: one", "you said: two"]
+    assert (first.state, second.state) == ("answered", "answered")
