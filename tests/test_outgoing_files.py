@@ -23,6 +23,7 @@ from simulators.telegram import files, people
 from simulators.telegram.server import Simulator
 from tests.gateway_parts import SECRET, inbound_server, simulator, telegram_account, until
 from tests.http_face import Client, Reply, client, served
+from tests.web_visitors import PAGE, site
 
 ANN = 1001
 PNG = b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + b"\0\0\0\x02" * 2 + b"\x08\x02\0\0\0"
@@ -276,6 +277,37 @@ async def test_rest_readers_are_told_in_list_and_stream(rig: Rig) -> None:
                 break
     assert event["files"] == said["files"]
     assert [file["name"] for file in said["files"]] == ["report.txt"]
+
+
+async def test_visitors_hear_of_files_in_their_stream_and_others_never_get_them(
+    rig: Rig, workspace_id: str, second_workspace: str
+) -> None:
+    server = rig.api.server
+    shop, elsewhere = await site(server, workspace_id), await site(server, second_workspace)
+    ann = await shop.visitor(identity=shop.identity("ann"))
+    taken = await ann.say("hello")
+    await ann.answered(2)
+    async with ann.stream() as events:
+        body = {"conversation_id": taken.body["conversation_id"], "files": [enclosed()]}
+        assert (await rig.api.post("/api/v1/notifications", body)).status == 202
+        (file,) = (await anext(events))[2]["files"]
+    path = f"/files/{file['attachment_id']}"
+    got = await ann.call("GET", path)
+    assert (got.status, got.raw) == (200, b"All is well.")
+    assert got.headers["Access-Control-Allow-Origin"] == PAGE
+    assert got.headers["X-Content-Type-Options"] == "nosniff"
+    asked = {"Origin": PAGE, "Access-Control-Request-Method": "GET"}
+    assert (await shop.call("OPTIONS", path, **asked)).status == 204
+    other_shop = await site(server, workspace_id)
+    for stranger in (
+        await shop.visitor(),
+        await other_shop.visitor(identity=other_shop.identity("ann")),
+        await elsewhere.visitor(identity=elsewhere.identity("ann")),
+    ):
+        assert (await stranger.call("GET", path)).status == 404
+    assert (await shop.call("GET", path)).status == 401
+    theirs = await rig.notify(enclosed("for-telegram.txt"))
+    assert (await ann.call("GET", f"/files/{theirs.body['files'][0]['attachment_id']}")).status == 404
 
 
 async def test_a_file_that_a_person_sent_is_listed_with_their_message(rig: Rig) -> None:
