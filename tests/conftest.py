@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import hypothesis
 import pytest
 from arq.connections import ArqRedis
 
@@ -23,6 +24,11 @@ from kernel.migrate import migrate
 from kernel.queue import open_redis
 from kernel.secrets import KeyRing, generate_ring
 from kernel.settings import Settings
+
+
+# How fast examples come is the machine's business: no test asserts the clock.
+hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("here")
 
 
 @dataclass(frozen=True, slots=True)
