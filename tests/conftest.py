@@ -25,7 +25,6 @@ from kernel.queue import open_redis
 from kernel.secrets import KeyRing, generate_ring
 from kernel.settings import Settings
 
-
 # How fast examples come is the machine's business: no test asserts the clock.
 hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.load_profile("here")
