@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from pipeline.answering.inquiry import Inquiry
 from pipeline.answering.passages import Passage, Sentence
 
 _NEAR = 0.8  # how close to the best score a table's row must come for the table to be what was spoken of
-_ALIKE = 1 / 3  # share of words that two sentences have in common when they say the same of two things
+_ALIKE = 0.4  # share of words that two sentences have in common when they say the same of two things
 _PARALLEL = 0.2  # what being alike is worth
 
 
@@ -39,10 +40,10 @@ def other_ones(
 
 
 def _alike(s: Sentence, t: Sentence) -> float:
-    """The share of words in common, or 0 when that says nothing."""
-    common = len(s.words & t.words)
-    share = common / max(1, min(len(s.words), len(t.words)))
-    return share if common > 1 and share >= _ALIKE else 0.0
+    """The share of words in common, function words too, or 0 when that says nothing."""
+    a, b = (frozenset(re.findall(r"\w+", text.casefold())) for text in (s.text, t.text))
+    share = len(a & b) / max(1, min(len(a), len(b)))
+    return share if s.words & t.words and len(a & b) > 1 and share >= _ALIKE else 0.0
 
 
 def _kind(passages: Sequence[Passage], s: Sentence) -> str:

@@ -36,6 +36,10 @@ _ANY_VERB = re.compile(rf"\b{_VERB}", re.IGNORECASE)
 _POINTING = re.compile(r"\b(?:it|its|that|this|they|them|those|these|ones?|there)\b", re.IGNORECASE)
 _ONE = re.compile(r"\b(?:the|an?) [\w'-]+ ones?\b", re.IGNORECASE)
 _OTHER = re.compile(r"\b(?:the|any|all|both|some|your|an|on|for|in)\s?others?\b|\bthe rest\b|\bothers\b", re.IGNORECASE)
+_COURTESY = re.compile(
+    r"\W*(?:hi|hello|hey|good (?:morning|day|evening)|ok(?:ay)?|thanks?(?: you)?(?: very much)?|great|cool|yes|no)\W*",
+    re.IGNORECASE,
+)
 _ASKING = frozenset(words("much many long often far old big whole entire instead else another other rest"))
 
 
@@ -89,7 +93,7 @@ class Inquiry:
 def read_inquiry(question: str, history: Sequence[Json]) -> Inquiry:
     """The question with those of `history` (messages with role and text, oldest first) that it rests on."""
     asked = (str(m.get("text") or "").strip() for m in reversed(history) if m.get("role") == "user")
-    earlier = [text[-_KEPT:] for text in asked if text and not text.startswith("/")]
+    earlier = [text[-_KEPT:] for text in asked if text and not _COURTESY.fullmatch(text)]
     texts = [question, *earlier[: _REMEMBERED - 1]]
     length = 1
     while length < min(len(texts), _CHAIN) and _is_follow_up(texts[length - 1]):

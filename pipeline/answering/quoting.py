@@ -14,6 +14,7 @@ from pipeline.answering.words import words
 
 _MOST = 3  # sentences that an answer is built on
 _SAME = 0.6  # share of words at which two sentences say the same
+_SAME_ROW = 0.8  # and at which a sentence says what a row does: rows differ in few words
 _ROOM = 600  # characters quoted in all
 _LIST = 420  # characters of one list with its lead-in
 _BRIEF = 260  # characters up to which a sentence is followed into its paragraph
@@ -75,27 +76,31 @@ def _lines(passage: Passage, quote: Quote) -> Iterator[str]:
         yield tables.loose(text) + "\n" if passage.spans[n].kind == "row" else text
 
 
-def _carrying(ranking: Ranking) -> Iterator[Sentence]:
+def _carrying(ranking: Ranking) -> list[Sentence]:
     taken: list[Sentence] = []
     for s in ranking.sentences:
         if taken and (s.score < NEAR * taken[0].score or len(taken) == _MOST):
-            return
+            break
         if all(_adds(ranking, s, t) for t in taken):
             taken.append(s)
-            yield s
+    rows = [t for t in taken if t.part is not None]
+    return [s for s in taken if s.part is not None or all(_adds(ranking, s, row) for row in rows)]
 
 
 def _adds(ranking: Ranking, s: Sentence, t: Sentence) -> bool:
     """Whether `s` says what `t` does not. Beside the very cell that was asked for, something else asked for."""
     if t.part is None:
-        return len(s.words & t.words) < _SAME * max(1, min(len(s.words), len(t.words)))
+        return not _is_said(s, t.words, _SAME if s.part is None else _SAME_ROW)
     if s.elsewhere or (s.at, s.part) == (t.at, t.part):
         return False
     part = ranking.passages[t.at].parts[t.part]
-    if not (part.cut.named and part.cut.asked):
-        return True
-    said = t.above.union(words(tables.drawn(part.table, part.cut.rows, part.cut.columns)))
-    return bool(ranking.asked & s.words - said)
+    said = frozenset(words(tables.drawn(part.table, part.cut.rows, part.cut.columns)))
+    more = ranking.asked & s.words - said - t.above
+    return not _is_said(s, said, _SAME) and (bool(more) or not (part.cut.named and part.cut.asked))
+
+
+def _is_said(s: Sentence, said: frozenset[str], share: float) -> bool:
+    return len(s.words & said) >= share * max(1, min(len(s.words), len(said)))
 
 
 def _part(ranking: Ranking, s: Sentence) -> Quote | None:

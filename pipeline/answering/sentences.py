@@ -18,6 +18,7 @@ _FENCE = re.compile(r"\s*(```|~~~)")
 _HEADING = re.compile(r"\s*#{1,6}\s+(?=\S)")
 _ITEM = re.compile(r"\s*(?:[-*+•‣·–]|\(?\d{1,3}[.)]|[a-zA-Z][.)])\s+(?=\S)")
 _ROW = re.compile(r"\s*\|.*\|\s*$|\s*[^|\n]+\|[^|\n]+\|[^\n]*$")
+_DELIMITER = re.compile(r"\s*\|?\s*:?-+:?\s*(?:\|\s*:?-+:?\s*)+\|?\s*$")
 _RULE = re.compile(r"[\s|:=_*+-]*$")
 _END = re.compile(r"[.!?…]+[\"'”’»)\]*_]*(?=\s)|[。！？]+[」』”’）]*")
 _ABBREVIATION = re.compile(
@@ -62,17 +63,18 @@ def split(text: str, limit: int = 12_000) -> list[Span]:
 def _blocks(text: str) -> Iterator[tuple[int, int, Kind]]:
     """Runs of lines that belong together."""
     lines = _lines(text)
-    n = 0
+    n, in_table = 0, False
     while n < len(lines):
         start, end = lines[n]
         line = text[start:end]
+        in_table = "|" in line and (in_table or _is_header(text, lines, n))
         if not line.strip() or _RULE.match(line):
             n += 1
         elif fence := _FENCE.match(line):
             close = next((m for m in range(n + 1, len(lines)) if _starts(text, lines[m], fence[1])), len(lines) - 1)
             yield start, lines[close][1], "code"
             n = close + 1
-        elif _ROW.match(line):
+        elif in_table or _ROW.match(line):
             yield start, end, "row"
             n += 1
         elif _HEADING.match(line) or _is_title(text, lines, n):
@@ -96,6 +98,11 @@ def _lines(text: str) -> list[tuple[int, int]]:
 
 def _starts(text: str, line: tuple[int, int], mark: str) -> bool:
     return text[line[0] : line[1]].lstrip().startswith(mark)
+
+
+def _is_header(text: str, lines: list[tuple[int, int]], n: int) -> bool:
+    """Whether a delimiter row follows: then rows need no bars at their ends."""
+    return n + 1 < len(lines) and bool(_DELIMITER.match(text[slice(*lines[n + 1])]))
 
 
 def _is_title(text: str, lines: list[tuple[int, int]], n: int) -> bool:
