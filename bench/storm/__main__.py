@@ -29,10 +29,10 @@ from bench.storm.hooks import receiving, undelivered
 from bench.storm.ledger import Verdict, messages
 from bench.storm.points import Points, table
 from bench.storm.stand import Run, standing, start_gateways
-from bench.storm.talk import Table, doubtful, evidence, greet, leftovers, settle, tables, talk
+from bench.storm.talk import Table, arrivals, doubtful, evidence, greet, leftovers, settle, tables, talk
 from kernel.secrets import generate_ring
 
-_SETTLING = 60.0
+_SETTLING = 240.0
 
 
 async def chaos(options: argparse.Namespace, folder: Path) -> bool:
@@ -48,6 +48,7 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         hook.secret, points.accounts = made.secret, made.accounts
         await start_gateways(run)
         await bots.point(run, made)
+        await bots.hasten(run, options.seconds)
         http = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
         seated = tables(run, http, made, options.conversations)
         await greet(seated)
@@ -57,8 +58,8 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         asyncio.get_running_loop().call_later(options.seconds, written.set)
         troubles = asyncio.gather(
             faults.kill_at_points(run, points, written, options.pause),
-            faults.trouble(run, written, 3 * options.pause),
-            faults.platform_trouble(run, written, options.pause / 2),
+            faults.trouble(run, written, 10 * options.pause),
+            faults.platform_trouble(run, written, options.pause),
         )
         people = [talk(run, one, user, each, options.seconds) for one in seated for user in one.users]
         await asyncio.gather(*people)
@@ -70,7 +71,8 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         for owed in await leftovers(run) if left else ():
             print(owed)
         unsure = await doubtful(run)
-        verdicts = {one.crowd.name: await one.verdict(unsure) for one in seated}
+        arrived = await arrivals(run)
+        verdicts = {one.crowd.name: await one.verdict(unsure, arrived) for one in seated}
         missing = await undelivered(run)
         report(run, points, seated, verdicts)
         hooks(run, missing, bad)
@@ -84,13 +86,21 @@ def report(run: Run, points: Points, seated: Sequence[Table], verdicts: dict[str
     for fault, count in sorted(run.faults.items()):
         print(f"  {count:4} x {fault}")
     print("\n".join(table(points.hits)))
-    heads = ("sent", "answered", "lost", "doubled", "ambiguous", "disordered", "astray", "told failed")
+    heads = ("sent", "answered", "lost", "doubled", "ambiguous", "disordered", "astray", "told failed", "late")
     print(f"{'':14}" + "".join(f"{head:>12}" for head in heads))
     for one in seated:
         verdict = verdicts[one.crowd.name]
         said = [token for tokens in one.said.values() for token in tokens if token not in one.excused]
         gone = messages(verdict.lost)
-        lists = (verdict.lost, verdict.doubled, verdict.ambiguous, verdict.disordered, verdict.astray, one.excused)
+        lists = (
+            verdict.lost,
+            verdict.doubled,
+            verdict.ambiguous,
+            verdict.disordered,
+            verdict.astray,
+            one.excused,
+            one.late,
+        )
         cells = [messages(said), messages(said) - gone, *map(messages, lists)]
         print(f"{one.crowd.name:14}" + "".join(f"{cell:>12}" for cell in cells))
     for name, verdict in verdicts.items():
@@ -117,13 +127,13 @@ def main() -> int:
     parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=150.0, help="over which people write")
-    parser.add_argument("--pause", type=float, default=1.5, help="mean seconds between two kill points")
+    parser.add_argument("--pause", type=float, default=0.5, help="mean seconds between two kill points")
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(1 << 32))
     parser.add_argument("--keep", action="store_true", help="leave the logs where they are")
-    parser.add_argument("--short", action="store_true", help="280 messages over 28 conversations in 20 s")
+    parser.add_argument("--short", action="store_true", help="280 messages over 28 conversations in 25 s")
     options = parser.parse_args()
     if options.short:
-        options.messages, options.conversations, options.seconds, options.pause = 280, 28, 20.0, 0.7
+        options.messages, options.conversations, options.seconds, options.pause = 280, 28, 25.0, 0.4
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="parley-chaos-"))
     folder.chmod(0o711)

@@ -122,6 +122,13 @@ async def point(run: Run, bots: Bots) -> None:
             await asyncio.sleep(0.1)
 
 
+async def hasten(run: Run, trouble: float) -> None:
+    """Slack tries again at once, after one minute and after five. Here the last time comes when the trouble, of as many
+    seconds, is over."""
+    for way in SLACK:
+        await post(f"{run.simulators[f'slack-{way}']}/sim/pace", {"retries": [0, trouble * 0.4, trouble * 0.7]})
+
+
 async def _state(run: Run, platform: str) -> Any:
     async with aiohttp.ClientSession() as http, http.get(f"{run.simulators[platform]}/sim/state") as response:
         return await response.json()

@@ -51,7 +51,7 @@ async def kill_redis(run: Run) -> None:
 
 
 OURS: dict[str, tuple[int, Callable[[Run], Awaitable[None]]]] = {
-    "gateway kill -9": (3, kill_gateway),
+    "gateway kill -9": (1, kill_gateway),
     "gateway frozen past its lease": (1, freeze_gateway),
     "worker kill -9": (2, kill_worker),
     "postgres restart": (1, restart_postgres),
@@ -120,9 +120,10 @@ async def _over(run: Run, done: asyncio.Event, pause: float) -> bool:
 
 
 async def kill_at_points(run: Run, points: Points, done: asyncio.Event, pause: float) -> None:
-    """One kill point after the other until everything is written."""
+    """One kill point after the other until everything is written; each when both gateways are there, for without that
+    the next would meet nobody."""
     while not await _over(run, done, pause):
-        if await points.strike():
+        if await run.all_up() and await points.strike(2 * pause):
             run.note("gateway kill -9 at a kill point")
 
 

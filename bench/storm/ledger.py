@@ -70,7 +70,11 @@ def words(texts: Iterable[str]) -> list[str]:
 
 def messages(tokens: Iterable[str]) -> int:
     """How many messages some tokens belong to."""
-    return len({token.partition("p")[0] for token in tokens})
+    return len({message_of(token) for token in tokens})
+
+
+def message_of(token: str) -> str:
+    return token.partition("p")[0]
 
 
 def long_text(word: str, rows: int) -> str:

@@ -36,7 +36,7 @@ class Crowd(Protocol):
         ...
 
     async def seen(self) -> dict[int, list[str]]:
-        """What everybody saw of the bot, as the words in it, in order; 0 stands for strangers."""
+        """What everybody saw of the bot, as the words in it, in order."""
         ...
 
     async def owed(self) -> int:
@@ -67,6 +67,14 @@ class Screens:
             answer: Json = await response.json()
             return answer
 
+    async def _truth(self) -> AsyncIterator[Json]:
+        """What the bot did, in order."""
+        since = 0
+        while entries := (await self._get("truth", since=since, limit=_PAGE))["entries"]:
+            for entry in entries:
+                yield entry
+            since = entries[-1]["seq"]
+
     async def _screens(self) -> AsyncIterator[tuple[int, list[Json]]]:
         """Every conversation that somebody has begun, and the messages in it that are there now."""
         for place, user in self._places.items():
@@ -88,12 +96,9 @@ class OnTelegram(Screens):
 
     async def seen(self) -> dict[int, list[str]]:
         shown: dict[int, list[str]] = {}
-        since = 0
-        while entries := (await self._get("truth", since=since, limit=_PAGE))["entries"]:
-            for entry in entries:
-                if entry["method"] == "sendMessage":
-                    shown.setdefault(entry["chat_id"], []).extend(words([entry["text"]]))
-            since = entries[-1]["seq"]
+        async for entry in self._truth():
+            if entry["method"] == "sendMessage":
+                shown.setdefault(entry["chat_id"], []).extend(words([entry["text"]]))
         return shown
 
     async def owed(self) -> int:
@@ -155,7 +160,8 @@ class OnDiscord(Screens):
 
 class OnCommands(OnDiscord):
     """Slash commands of another bot, which come over HTTP. Discord delivers them once, within three seconds, or tells
-    the person that the application did not respond."""
+    the person that the application did not respond. An answer stands where its command was given, so it is by the time
+    at which they appeared that answers have an order."""
 
     name, bot = "discord-http", DISCORD["discord-http"][0]
 
@@ -171,3 +177,16 @@ class OnCommands(OnDiscord):
             await asyncio.sleep(_LOOK)
             asked = await self._get(f"interactions/{asked['interaction_id']}")
         raise Refused
+
+    async def seen(self) -> dict[int, list[str]]:
+        appeared: dict[str, None] = {}
+        async for entry in self._truth():
+            if words([entry["text"] or ""]):
+                appeared.setdefault(str(entry["message_id"]))
+        rank = {message: n for n, message in enumerate(appeared)}
+        shown: dict[int, list[str]] = {}
+        async for user, messages in self._screens():
+            by_bot = [one for one in messages if one["author"]["id"] == str(self.bot) and one["id"] in rank]
+            by_bot.sort(key=lambda one: rank[one["id"]])
+            shown[user] = words(one["content"] for one in by_bot)
+        return shown

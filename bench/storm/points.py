@@ -27,7 +27,7 @@ POINTS = ("K1", "K2", "K3", "K4", "K5")
 ONE_UNIT = {("web", "K5"), ("rest", "K5")}  # there an answer is one message
 CHANNELS = ("telegram", "slack-http", "slack-socket", "discord", "discord-http", "web", "rest")
 _MESSAGES = re.compile(r"^/api/v10/channels/\d+/messages$")
-_PATIENCE = 4.0  # seconds that a point is waited for before another is tried
+_BY_BOT = re.compile(rb'"bot_id": ?"|"bot": ?true')
 
 
 @dataclass
@@ -54,14 +54,15 @@ class Points:
         self._envelopes: dict[bytes, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def strike(self, channels: tuple[str, ...] = CHANNELS) -> bool:
-        """Waits for the first chance to hit one of the points that were tried least. False when none came."""
+    async def strike(self, patience: float, channels: tuple[str, ...] = CHANNELS) -> bool:
+        """Waits for the first chance to hit one of the points that were tried least; False when none came in
+        `patience` seconds."""
         points = [(c, p) for c in channels for p in POINTS if (c, p) not in ONE_UNIT]
         least = min(self._tried[one] for one in points)
         wanted = {one for one in points if self._tried[one] <= least}
         aim = self._aim = Aim(frozenset(wanted))
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(patience):
                 await aim.struck.wait()
         self._aim = None
         if not aim.struck.is_set():
@@ -126,7 +127,7 @@ class Points:
         return "K3" if row["unsent"] and not any(one.startswith(word) for one in self._accepted) else ""
 
     async def asked(self, exchange: Exchange) -> bool:
-        channel, word = self._channel(exchange), _word(exchange.body)
+        channel, word = self._channel(exchange), _asked(exchange.body) if not exchange.outward else _word(exchange.body)
         exchange.tag = channel
         if not channel or not word:
             return True
@@ -146,7 +147,7 @@ class Points:
         return True
 
     async def answered(self, exchange: Exchange) -> int:
-        channel, word = exchange.tag, _word(exchange.body)
+        channel, word = exchange.tag, _word(exchange.body) if exchange.outward else _asked(exchange.body)
         if channel == "cut":
             await asyncio.gather(*self._tasks)
             return 0
@@ -162,7 +163,7 @@ class Points:
         if channel == "rest" and exchange.status == 200:
             return await self._handed(exchange, channel, len(exchange.answer), "K3", "K4")
         if self._aimed(channel, "K2"):
-            self._soon(exchange.gateway, self._seed.uniform(0, 0.008), channel, "K2", word)
+            self._soon(exchange.gateway, self._seed.uniform(0, 0.003), channel, "K2", word)
         return WHOLE
 
     async def _handed(self, exchange: Exchange, channel: str, size: int, *points: str) -> int:
@@ -185,7 +186,7 @@ class Points:
             return 0
         if exchange.path.startswith("/link/"):
             return self._envelope(exchange, piece, back)
-        word = _word(piece) if back and b'"MESSAGE_CREATE"' in piece and b'"bot":true' not in piece else ""
+        word = _asked(piece) if back and b'"MESSAGE_CREATE"' in piece else ""
         if word and (point := self._aimed("discord", "K1", "K2")):
             delay = self._seed.uniform(0, 0.003) if point == "K1" else self._seed.uniform(0.003, 0.015)
             self._soon(exchange.gateway, delay, "discord", "K1", word)
@@ -196,13 +197,13 @@ class Points:
         if not found:
             return WHOLE
         if back:
-            if word := _word(piece):
+            if word := _asked(piece):
                 self._envelopes[found[1]] = word
                 if self._aimed("slack-socket", "K1"):
                     exchange.tag = "cut"
                     self._soon(exchange.gateway, self._seed.uniform(0, 0.006), "slack-socket", "K1")
         elif (word := self._envelopes.pop(found[1], "")) and self._aimed("slack-socket", "K2"):
-            self._soon(exchange.gateway, self._seed.uniform(0, 0.008), "slack-socket", "K2", word)
+            self._soon(exchange.gateway, self._seed.uniform(0, 0.003), "slack-socket", "K2", word)
         return WHOLE
 
     def _channel(self, exchange: Exchange) -> str:
@@ -226,6 +227,11 @@ class Points:
 def _word(data: bytes) -> str:
     found = WORD.search(data.decode(errors="replace"))
     return found[0] if found else ""
+
+
+def _asked(data: bytes) -> str:
+    """The word that a person says. Platforms tell a bot of its own messages, too."""
+    return "" if _BY_BOT.search(data) else _word(data)
 
 
 def table(hits: Counter[tuple[str, str]]) -> list[str]:

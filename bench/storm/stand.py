@@ -50,7 +50,7 @@ def free_ports(count: int) -> list[int]:
 
 @dataclass
 class Run:
-    """A run's processes and what it knows about them. `simulators` are URLs by platform."""
+    """A run's processes and what it knows about them. `simulators` are URLs by platform, `gateways` ports."""
 
     seed: random.Random
     folder: Path
@@ -60,12 +60,23 @@ class Run:
     redis_url: str
     gateway_url: str
     simulators: dict[str, str]
+    gateways: dict[str, int]
     keepers: dict[str, Keeper] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     received: dict[str, int] = field(default_factory=dict)
 
     def note(self, fault: str) -> None:
         self.faults[fault] = self.faults.get(fault, 0) + 1
+
+    async def all_up(self) -> bool:
+        """Whether every gateway takes connections."""
+        for port in self.gateways.values():
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                return False
+            writer.close()
+        return True
 
     def reached(self, head: bytes) -> str:
         """The platform that a gateway's request goes to."""
@@ -83,7 +94,7 @@ def _simulators(ports: dict[str, int]) -> Iterator[tuple[str, list[str]]]:
     yield "telegram", ["simulators.telegram", "--bot-token", TELEGRAM_TOKEN]
     for number, (way, tokens) in enumerate(SLACK.items()):
         given = [part for name, value in tokens.items() for part in (f"--{name.replace('_', '-')}", value)]
-        yield f"slack-{way}", ["simulators.slack", "--seed", str(number), "--scale", "0.05", *given]
+        yield f"slack-{way}", ["simulators.slack", "--seed", str(number), *given]
     given = ["--bot-token", discord_token("discord"), "--application-id", str(DISCORD_ID)]
     yield "discord", ["simulators.discord", *given, "--private-key", DISCORD_KEY]
 
@@ -99,7 +110,7 @@ async def standing(folder: Path, seed: random.Random, ring: str, watch: Watch) -
         postgres, redis = embedded_postgres(place), embedded_redis(place)
         run = Run(
             seed, folder, ring, postgres.url, postgres.url.replace("//postgres@", "//parley:chaos@"), redis.url,
-            f"http://127.0.0.1:{front}", {name: f"http://127.0.0.1:{port}" for name, port in at.items()},
+            f"http://127.0.0.1:{front}", {name: f"http://127.0.0.1:{port}" for name, port in at.items()}, gateways,
         )  # fmt: skip
 
         def inward(head: bytes, body: bytes) -> Sequence[tuple[str, int]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -13,7 +13,7 @@ import asyncpg
 
 from bench.storm.bots import Bots
 from bench.storm.callers import OnPage, OnRest
-from bench.storm.ledger import Verdict, judge, long_text, words
+from bench.storm.ledger import Verdict, judge, long_text, message_of, words
 from bench.storm.people import Crowd, OnCommands, OnDiscord, OnSlack, OnTelegram, Refused
 from bench.storm.stand import Run
 
@@ -24,12 +24,14 @@ LONG_EVERY = 4
 
 @dataclass
 class Table:
-    """One channel's people and what they wrote. `excused`: what they were told had failed."""
+    """One channel's people and what they wrote. `excused`: what they were told had failed; `late`: what the
+    platform delivered in another order than it was written."""
 
     crowd: Crowd
     users: Sequence[int]
     said: dict[int, list[str]] = field(default_factory=dict)
     excused: set[str] = field(default_factory=set)
+    late: set[str] = field(default_factory=set)
 
     async def write(self, user: int, number: int, *, long: bool = False) -> None:
         """One message; who is told that it failed says it again."""
@@ -46,8 +48,14 @@ class Table:
                 number += _AGAIN
                 await asyncio.sleep(_REST)
 
-    async def verdict(self, doubtful: Collection[str]) -> Verdict:
-        return judge(self.said, await self.crowd.seen(), doubtful, excused=self.excused)
+    async def verdict(self, doubtful: Collection[str], arrival: Mapping[str, int]) -> Verdict:
+        """Slack delivers what it has to deliver again after what came later; there the order is that of arrival."""
+        said = dict(self.said)
+        if self.crowd.name.startswith("slack"):
+            for user, tokens in self.said.items():
+                said[user] = sorted(tokens, key=lambda token: arrival.get(message_of(token), 0))
+                self.late |= {token for token, other in zip(tokens, said[user], strict=True) if token != other}
+        return judge(said, await self.crowd.seen(), doubtful, excused=self.excused)
 
 
 def tables(run: Run, http: aiohttp.ClientSession, bots: Bots, conversations: int) -> list[Table]:
@@ -129,6 +137,16 @@ async def doubtful(run: Run) -> set[str]:
     )
     await conn.close()
     return set(words(row["plain"] for row in rows))
+
+
+async def arrivals(run: Run) -> dict[str, int]:
+    """The order in which messages were stored."""
+    conn = await asyncpg.connect(run.admin_url)
+    rows = await conn.fetch(
+        "SELECT substring(convert_from(payload, 'UTF8') FROM 'c\\d+m\\d+') AS word, seq FROM inbound_updates"
+    )
+    await conn.close()
+    return {row["word"]: row["seq"] for row in rows if row["word"]}
 
 
 async def leftovers(run: Run) -> list[str]:
