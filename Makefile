@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 AGREEMENT := $(VENV)/.sentence-transformers-installed
 
-.PHONY: help setup dev run test check format docs bench chaos storm lock clean
+.PHONY: help setup dev run test check format docs bench chaos lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -43,11 +43,8 @@ docs: $(RUNTIME) ## write the tables of settings, commands and events into the d
 bench: $(DEV) ## measure (ARGS="--help" lists what)
 	@$(BIN)/python -m bench $(ARGS)
 
-chaos: $(DEV) ## kill things under load and count what was lost
+chaos: $(DEV) ## kill things under load, on every channel, and count what was lost
 	@$(BIN)/python -m bench.chaos $(ARGS)
-
-storm: $(DEV) ## the same on every channel, at chosen moments (not a gate yet)
-	@$(BIN)/python -m bench.storm $(ARGS)
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \

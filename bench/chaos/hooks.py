@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import asyncpg
 from aiohttp import web
 
-from bench.storm.stand import Run
+from bench.chaos.stand import Run
 from webhooks.signing import SignatureRefused, verify
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from bench.storm.stand import DISCORD, SLACK, TELEGRAM_SECRET, TELEGRAM_TOKEN, Run, discord_token
+from bench.chaos.stand import DISCORD, SLACK, TELEGRAM_SECRET, TELEGRAM_TOKEN, Run, discord_token
 from channels import accounts
 from channels.table import CHANNELS
 from channels.wire import Wire, open_wire

@@ -1,12 +1,9 @@
-"""Kill things under load and count what was lost: `python -m bench.storm`.
+"""Kill things under load and count what was lost: `python -m bench.chaos`.
 
 People write to bots on four simulated platforms, on a web page and over REST, while gateways are killed at chosen
-moments (`bench.storm.points`), and gateways, workers, Postgres, Redis and the platforms themselves fail at random. At
+moments (`bench.chaos.points`), and gateways, workers, Postgres, Redis and the platforms themselves fail at random. At
 the end what people saw is compared with what they wrote, and what a webhook receiver got with the events in the store.
 Everything runs on loopback and stops by itself.
-
-Not a gate yet: what Slack's Events API gives up under outages that are this dense is not told apart from what a gateway
-lost. `make chaos` is the gate.
 """
 
 from __future__ import annotations
@@ -24,12 +21,12 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.storm import bots, faults
-from bench.storm.hooks import receiving, undelivered
-from bench.storm.ledger import Verdict, messages
-from bench.storm.points import Points, table
-from bench.storm.stand import Run, standing, start_gateways
-from bench.storm.talk import Table, arrivals, doubtful, evidence, greet, leftovers, settle, tables, talk
+from bench.chaos import bots, faults
+from bench.chaos.hooks import receiving, undelivered
+from bench.chaos.ledger import Verdict, messages
+from bench.chaos.points import Points, table
+from bench.chaos.stand import Run, standing, start_gateways
+from bench.chaos.talk import Table, arrivals, doubtful, evidence, greet, leftovers, settle, tables, talk
 from kernel.secrets import generate_ring
 
 _SETTLING = 240.0
@@ -123,7 +120,7 @@ def hooks(run: Run, missing: set[str], bad: list[str]) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m bench.storm", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--messages", type=int, default=5000)
     parser.add_argument("--conversations", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=150.0, help="over which people write")

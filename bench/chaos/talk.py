@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import aiohttp
 import asyncpg
 
-from bench.storm.bots import Bots
-from bench.storm.callers import OnPage, OnRest
-from bench.storm.ledger import Verdict, judge, long_text, message_of, words
-from bench.storm.people import Crowd, OnCommands, OnDiscord, OnSlack, OnTelegram, Refused
-from bench.storm.stand import Run
+from bench.chaos.bots import Bots
+from bench.chaos.callers import OnPage, OnRest
+from bench.chaos.ledger import Verdict, judge, long_text, message_of, words
+from bench.chaos.people import Crowd, OnCommands, OnDiscord, OnSlack, OnTelegram, Refused
+from bench.chaos.stand import Run
 
 _AGAIN = 1000  # added to the number of a message that its writer repeats in other words
 _REST = 1.0
@@ -78,10 +78,10 @@ async def greet(tables: Sequence[Table]) -> None:
 
 
 async def talk(run: Run, table: Table, user: int, count: int, seconds: float) -> None:
-    """One person writes `count` messages, spread over about `seconds`; every few a long one."""
-    offset = run.seed.randrange(LONG_EVERY)
-    for number in range(1, count + 1):
-        await asyncio.sleep(run.seed.expovariate(count / seconds))
+    """One person writes `count` messages at any times within `seconds`; every few a long one."""
+    offset, began = run.seed.randrange(LONG_EVERY), time.monotonic()
+    for number, at in enumerate(sorted(run.seed.uniform(0, seconds) for _ in range(count)), start=1):
+        await asyncio.sleep(began + at - time.monotonic())
         await table.write(user, number, long=(number + offset) % LONG_EVERY == 0)
 
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import aiohttp
 
-from bench.storm.bots import Bots
-from bench.storm.ledger import words
-from bench.storm.stand import Run
+from bench.chaos.bots import Bots
+from bench.chaos.ledger import words
+from bench.chaos.stand import Run
 
 Json = dict[str, Any]
 _PAUSE = 0.3

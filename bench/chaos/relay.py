@@ -13,7 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Protocol
 
-from bench.storm.frames import Frames, unpacking
+from bench.chaos.frames import Frames, unpacking
 
 WHOLE = -1  # all of an answer is handed back
 _LENGTH = re.compile(rb"(?i)\r\ncontent-length: *(\d+)")

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from bench.storm.ledger import words
-from bench.storm.stand import DISCORD, Run
+from bench.chaos.ledger import words
+from bench.chaos.stand import DISCORD, Run
 
 Json = dict[str, Any]
 _PAGE = 5000

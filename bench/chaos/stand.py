@@ -1,6 +1,6 @@
 """What a fault run runs on: stores, platforms, two gateways behind a balancer, and two workers.
 
-Every call between a platform and a gateway goes through a relay (`bench.storm.relay`), where the run may cut it.
+Every call between a platform and a gateway goes through a relay (`bench.chaos.relay`), where the run may cut it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.storm.fleet import Keeper, program
-from bench.storm.relay import Relay, Watch, relaying
+from bench.chaos.fleet import Keeper, program
+from bench.chaos.relay import Relay, Watch, relaying
 from gateway.embedded.place import claim
 from gateway.embedded.postgres import embedded_postgres
 from gateway.embedded.redis import embedded_redis

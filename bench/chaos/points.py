@@ -15,17 +15,20 @@ import contextlib
 import random
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
 
-from bench.storm.ledger import WORD
-from bench.storm.relay import WHOLE, Exchange
-from bench.storm.stand import Run
+from bench.chaos.ledger import WORD
+from bench.chaos.relay import WHOLE, Exchange
+from bench.chaos.stand import Run
 
 POINTS = ("K1", "K2", "K3", "K4", "K5")
 ONE_UNIT = {("web", "K5"), ("rest", "K5")}  # there an answer is one message
 CHANNELS = ("telegram", "slack-http", "slack-socket", "discord", "discord-http", "web", "rest")
+EVERYWHERE = tuple((c, p) for c in CHANNELS for p in POINTS if (c, p) not in ONE_UNIT)
+ON_SOCKETS = tuple((c, p) for c in ("slack-socket", "discord") for p in ("K1", "K2"))
 _MESSAGES = re.compile(r"^/api/v10/channels/\d+/messages$")
 _BY_BOT = re.compile(rb'"bot_id": ?"|"bot": ?true')
 
@@ -54,10 +57,9 @@ class Points:
         self._envelopes: dict[bytes, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def strike(self, patience: float, channels: tuple[str, ...] = CHANNELS) -> bool:
-        """Waits for the first chance to hit one of the points that were tried least; False when none came in
+    async def strike(self, points: Sequence[tuple[str, str]], patience: float) -> bool:
+        """Waits for the first chance to hit one of those `points` that were tried least; False when none came in
         `patience` seconds."""
-        points = [(c, p) for c in channels for p in POINTS if (c, p) not in ONE_UNIT]
         least = min(self._tried[one] for one in points)
         wanted = {one for one in points if self._tried[one] <= least}
         aim = self._aim = Aim(frozenset(wanted))
