@@ -14,7 +14,7 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 AGREEMENT := $(VENV)/.sentence-transformers-installed
 
-.PHONY: help setup dev run test check format docs bench chaos lock clean
+.PHONY: help setup dev run test check format docs bench chaos outage lock clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
@@ -42,6 +42,9 @@ docs: $(RUNTIME) ## write the tables of settings, commands and events into the d
 
 bench: $(DEV) ## measure (ARGS="--help" lists what)
 	@$(BIN)/python -m bench $(ARGS)
+
+outage: $(DEV) ## let both gateways be away for a minute and count who was answered
+	@$(BIN)/python -m bench.outage $(ARGS)
 
 chaos: $(DEV) ## kill things under load, on every channel, and count what was lost
 	@$(BIN)/python -m bench.chaos $(ARGS)

@@ -133,9 +133,10 @@ async def test_the_relay_hands_everything_on_but_what_is_cut() -> None:
     assert "/never" not in arrived and arrived.count("/unanswered") >= 1
 
 
-async def test_d1_a_short_fault_run_on_every_channel_loses_doubles_and_disorders_nothing() -> None:
+async def ran(module: str) -> str:
+    """What a short run of a program prints; it has to succeed."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.chaos", "--short",
+        sys.executable, "-m", module, "--short",
         cwd=ROOT, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
@@ -143,8 +144,20 @@ async def test_d1_a_short_fault_run_on_every_channel_loses_doubles_and_disorders
     finally:
         if process.returncode is None:
             process.kill()
-    said = output.decode()
-    assert process.returncode == 0, said
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def test_d1_a_short_fault_run_on_every_channel_loses_doubles_and_disorders_nothing() -> None:
+    said = await ran("bench.chaos")
     rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if re.match(r"[a-z-]+( +[\d-]+){5}$", line)}
     assert set(rows) == {channel for channel, _ in EVERYWHERE} and set(ON_SOCKETS) < set(EVERYWHERE), said
     assert sum(int(cell) for row in rows.values() for cell in row if cell != "-") > len(POINTS) / 2, said
+
+
+async def test_what_is_written_while_no_gateway_is_there_is_answered_once() -> None:
+    said = await ran("bench.outage")
+    rows = {line.split()[0]: line.split()[1:] for line in said.splitlines() if line.endswith(" s")}
+    for channel in {channel for channel, _ in EVERYWHERE}:
+        written, answered, lost, doubled, disordered = rows[channel][:5]
+        assert int(written) == int(answered) > 0 and lost == doubled == disordered == "0", said

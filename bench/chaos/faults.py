@@ -127,7 +127,7 @@ async def kill_at_points(run: Run, points: Points, done: asyncio.Event, pause: f
             continue
         strikes += 1
         listening = strikes % _SOCKETS_EVERY == 0
-        wanted, patience = (ON_SOCKETS, _TAKEN_OVER) if listening else (EVERYWHERE, 2 * pause)
+        wanted, patience = (ON_SOCKETS, _TAKEN_OVER) if listening else (EVERYWHERE, 4 * pause)
         if await points.strike(wanted, patience):
             run.note("gateway kill -9 at a kill point")
 

@@ -58,10 +58,10 @@ class Points:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def strike(self, points: Sequence[tuple[str, str]], patience: float) -> bool:
-        """Waits for the first chance to hit one of those `points` that were tried least; False when none came in
-        `patience` seconds."""
-        least = min(self._tried[one] for one in points)
-        wanted = {one for one in points if self._tried[one] <= least}
+        """Waits for the first chance to hit one of those `points` that were hit and tried least; False when none came
+        in `patience` seconds."""
+        effort = {one: 2 * self.hits[one] + self._tried[one] for one in points}
+        wanted = {one for one in points if effort[one] == min(effort.values())}
         aim = self._aim = Aim(frozenset(wanted))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(patience):

@@ -19,7 +19,7 @@ from bench.chaos.stand import Run
 
 _AGAIN = 1000  # added to the number of a message that its writer repeats in other words
 _REST = 1.0
-LONG_EVERY = 4
+LONG_EVERY = 3
 
 
 @dataclass
