@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from bench import embedding, intake, process, rendering, streams, turns, webhooks
+from bench import channels, embedding, intake, process, rendering, streams, turns, webhooks
 from bench.goals import Outcome, above, table
 from bench.stores import Stores, stores
 from kernel.db import Database
@@ -26,6 +26,10 @@ Measure = Callable[[Stores, bool], Awaitable[list[Outcome]]]
 
 async def _intake(on: Stores, quick: bool) -> list[Outcome]:
     return await intake.measure(on, rounds=1 if quick else 5, seconds=0.5 if quick else 1.0)
+
+
+async def _channels(on: Stores, quick: bool) -> list[Outcome]:
+    return await channels.measure(on, rounds=1 if quick else 3, seconds=0.4 if quick else 1.0)
 
 
 async def _turns(on: Stores, quick: bool) -> list[Outcome]:
@@ -84,6 +88,7 @@ SUITES: dict[tuple[str, ...], Measure] = {
     ("G15",): _streams,
     ("G17",): _process,
     ("G18",): _rendering,
+    ("G19",): _channels,
 }
 GOALS = [goal for goals in SUITES for goal in goals]
 

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 from urllib.parse import urlsplit
@@ -97,15 +97,27 @@ def answer_length(data: bytes) -> int | None:
     return head + 4 + (int(found[1]) if found else 0)
 
 
-async def connect(url: str, done: Callable[[int, Answers], None], count: int) -> list[Answers]:
+async def connect(
+    url: str, done: Callable[[int, Answers], None], count: int, hosts: Iterator[str] | None = None
+) -> list[Answers]:
+    """`hosts`: the address that each connection comes from."""
     parts, loop = urlsplit(url), asyncio.get_running_loop()
     assert parts.hostname and parts.port
-    made = [await loop.create_connection(lambda: Answers(done), parts.hostname, parts.port) for _ in range(count)]
+    made = []
+    for _ in range(count):
+        source = (next(hosts), 0) if hosts else None
+        made.append(await loop.create_connection(lambda: Answers(done), parts.hostname, parts.port, local_addr=source))
     return [protocol for _, protocol in made]
 
 
 async def closed(
-    program: Program, compose: Compose, *, connections: int = 64, seconds: float = 1.5, warm: float = 0.3
+    program: Program,
+    compose: Compose,
+    *,
+    connections: int = 64,
+    seconds: float = 1.5,
+    warm: float = 0.3,
+    hosts: Iterator[str] | None = None,
 ) -> Cost:
     """`connections` requests in flight all the time; counts from `warm` seconds on."""
     window = Cost(0, 0.0, 0.0, [])
@@ -114,14 +126,14 @@ async def closed(
     def done(status: int, connection: Answers) -> None:
         now = time.perf_counter()
         window.latencies.append(now - connection.since)
-        if status != 200:
+        if not 200 <= status < 300:
             window.failures += 1
         if stopping or status == 0:
             connection.since = 0.0
             return
         connection.send(compose(), now)
 
-    pool = await connect(program.url, done, connections)
+    pool = await connect(program.url, done, connections, hosts)
     for connection in pool:
         connection.send(compose(), time.perf_counter())
     await asyncio.sleep(warm)

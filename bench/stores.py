@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 
@@ -70,18 +71,33 @@ class Stores:
 
     async def telegram_account(self, workspace_id: str, **settings: str) -> str:
         """A connected bot whose webhook secret is SECRET."""
+        credentials = {"token": TOKEN, "webhook_secret": SECRET}
+        profile = {"id": int(TOKEN.split(":")[0]), "username": "bench_bot"}
+        return await self.account(workspace_id, "telegram", "webhook", credentials, profile=profile, settings=settings)
+
+    async def echo_over_rest(self, workspace_id: str) -> None:
+        """What is said over REST comes back as it is."""
+        async with self._inside(workspace_id) as (conn, ring):
+            account_id = await accounts.ensure_rest(conn, ring, workspace_id)
+            await accounts.change(conn, account_id, name=None, settings={"answer": "echo"})
+
+    async def account(
+        self,
+        workspace_id: str,
+        kind: str,
+        mode: str,
+        credentials: dict[str, Any],
+        *,
+        profile: dict[str, Any] | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> str:
+        """A connected bot that may say as much as it likes."""
+        free = {"pace": {"bot": 1e6, "chat": 1e6, "workspace": 1e6}}
         async with self._inside(workspace_id) as (conn, ring):
             return await accounts.create(
-                conn,
-                ring,
-                workspace_id,
-                kind="telegram",
-                name="bench",
-                mode="webhook",
-                credentials={"token": TOKEN, "webhook_secret": SECRET},
-                settings={"pace": {"bot": 1e6, "chat": 1e6, "workspace": 1e6}, **settings},
-                profile={"id": int(TOKEN.split(":")[0]), "username": "bench_bot"},
-            )
+                conn, ring, workspace_id, kind=kind, name="bench", mode=mode, credentials=credentials,
+                settings={**free, **(settings or {})}, profile=profile or {},
+            )  # fmt: skip
 
     @asynccontextmanager
     async def _inside(self, workspace_id: str) -> AsyncIterator[tuple[Connection, KeyRing]]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import __main__ as runner
-from bench import embedding, intake, process, rendering, retrieval, streams, turns
+from bench import channels, embedding, intake, process, rendering, retrieval, streams, turns
 from bench.goals import Outcome, above, below, judge, not_measured, percentile, table
 from bench.load import Answers, Cost, answer_length, post
 from bench.stores import Stores, stores
@@ -49,7 +49,7 @@ def test_only_known_goals_can_be_asked_for() -> None:
     assert runner.wanted("g5, G8") == {"G5", "G8"}
     with pytest.raises(argparse.ArgumentTypeError, match="G99"):
         runner.wanted("G99")
-    assert set(runner.GOALS) == {f"G{n}" for n in (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 15, 17, 18)}
+    assert set(runner.GOALS) == {f"G{n}" for n in (1, 2, 3, 4, 5, 7, 8, 10, 11, 12, 15, 17, 18, 19)}
 
 
 def test_answers_are_recognised_in_any_pieces() -> None:
@@ -127,6 +127,13 @@ async def test_intake_is_measured(on: Stores) -> None:
     found = await intake.measure(on, rounds=1, seconds=0.2)
     assert [outcome.goal for outcome in found] == ["G1", "G2", "G3", "G4"]
     assert all(outcome.by_cpu for outcome in found[:3])
+
+
+async def test_every_channel_is_measured(on: Stores) -> None:
+    found = await channels.measure(on, rounds=1, seconds=0.2)
+    assert [outcome.goal for outcome in found] == ["G19"] * 5
+    assert all(outcome.by_cpu for outcome in found)
+    assert ["signature" in outcome.note for outcome in found] == [False, True, True, False, False]
 
 
 async def test_turns_are_measured(on: Stores) -> None:
