@@ -57,6 +57,23 @@ async def test_d4_a_holder_that_wakes_late_changes_nothing(ground: Ground, works
         assert await turns.renew(conn, [frozen], 5.0) == set()
 
 
+async def test_a_heartbeat_waits_for_nobody(ground: Ground, workspace_id: str) -> None:
+    """What is locked is about to end. Waiting for it with others in hand was a deadlock with a batch that ends them."""
+    account = await telegram_account(ground, workspace_id)
+    async with ground.database.anywhere() as conn:
+        await turns.accept_many(conn, [arrival(account, n, chat=str(n)) for n in (1, 2)])
+    held = [await open_one(ground, Place(account, chat), lease=1.0) for chat in ("1", "2")]
+    ending, other = (turn for turn in held if isinstance(turn, Turn))
+    async with ground.database.workspace(workspace_id) as writing:
+        await writing.execute("SELECT FROM turns WHERE turn_id = $1 FOR UPDATE", ending.turn_id)
+        async with ground.database.anywhere() as conn, asyncio.timeout(10):
+            assert await turns.renew(conn, [ending, other], 60.0) == {ending.turn_id, other.turn_id}
+    async with ground.database.workspace(workspace_id) as conn:
+        left = "SELECT turn_id FROM turns WHERE lease_until > now() + interval '30 seconds'"
+        assert [row["turn_id"] for row in await conn.fetch(left)] == [other.turn_id]
+        assert await turns.renew(conn, [dataclasses.replace(other, token="another's")], 60.0) == set()
+
+
 async def test_one_running_turn_a_conversation_whoever_asks(ground: Ground, workspace_id: str) -> None:
     account = await telegram_account(ground, workspace_id)
     async with ground.database.anywhere() as conn:
