@@ -45,7 +45,7 @@ class Intake:
         self._heard: set[str] = set()
         # Several lanes: batches are gathered and parsed while others commit. Order holds within a conversation, because
         # platforms send its next update only after the ack, and what one poll brought goes into one batch.
-        self._inbox: NaturalBatcher[Arrival, Accepted] = NaturalBatcher(self._store, splits=row_fault, lanes=2)
+        self._inbox: NaturalBatcher[Arrival, Accepted] = NaturalBatcher(self._store, splits=row_fault, lanes=3)
 
     async def receive(self, kind: str, account_id: str, headers: Mapping[str, str], body: bytes) -> Json | None:
         """Handles one request of a platform; raises a refusal when it is none.

@@ -42,7 +42,7 @@ def test_what_somebody_was_told_had_failed_may_be_answered_once() -> None:
     sent = {1: ["a", "b"]}
     told = judge(sent, {1: ["b"]}, (), excused={"a"})
     assert told.kept and (told.sent, told.answered) == (1, 1)
-    assert judge(sent, sent, (), excused={"a"}).kept
+    assert judge(sent, sent, (), excused={"a"}).kept and judge(sent, {1: ["b", "a"]}, (), excused={"a"}).kept
     assert judge(sent, {1: ["a", "a", "b"]}, (), excused={"a"}).doubled == ["a"]
 
 

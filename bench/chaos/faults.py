@@ -14,7 +14,7 @@ from bench.chaos.points import EVERYWHERE, ON_SOCKETS, Points
 from bench.chaos.stand import GATEWAYS, LEASE, WORKERS, Run
 from kernel.queue import open_redis
 
-_SOCKETS_EVERY = 5
+_SOCKETS_EVERY = 4
 _TAKEN_OVER = 16.0  # seconds within which another gateway holds a bot's socket
 
 

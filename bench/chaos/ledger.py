@@ -44,7 +44,7 @@ def judge(
     excused: Collection[str] = (),
 ) -> Verdict:
     """Compares by conversation. `sent` and `seen` are tokens in order; `doubtful` those whose send was ambiguous;
-    `excused` those that a person was told had failed: they may be answered once or not at all.
+    `excused` those that a person was told had failed: they may be answered once or not at all, and at any time.
 
     A token seen twice is a repeat; order is judged by first sightings.
     """
@@ -56,8 +56,8 @@ def judge(
         astray += [token for token in sightings if token not in known]
         for token in (token for token, count in sightings.items() if count > 1):
             (ambiguous if token in doubtful else doubled).append(token)
-        first = list(dict.fromkeys(token for token in seen.get(chat, ()) if token in known))
-        expected = [token for token in tokens if sightings[token]]
+        first = list(dict.fromkeys(token for token in seen.get(chat, ()) if token in known and token not in excused))
+        expected = [token for token in tokens if sightings[token] and token not in excused]
         disordered += [token for token, other in zip(first, expected, strict=True) if token != other]
     counted = [token for tokens in sent.values() for token in tokens if token not in excused]
     return Verdict(len(counted), len(counted) - len(lost), lost, doubled, ambiguous, disordered, astray)

@@ -28,8 +28,9 @@ POINTS = ("K1", "K2", "K3", "K4", "K5")
 ONE_UNIT = {("web", "K5"), ("rest", "K5")}  # there an answer is one message
 CHANNELS = ("telegram", "slack-http", "slack-socket", "discord", "discord-http", "web", "rest")
 EVERYWHERE = tuple((c, p) for c in CHANNELS for p in POINTS if (c, p) not in ONE_UNIT)
-ON_SOCKETS = tuple((c, p) for c in ("slack-socket", "discord") for p in ("K1", "K2"))
+ON_SOCKETS = tuple((c, p) for c in ("slack-socket", "discord") for p in POINTS)
 _MESSAGES = re.compile(r"^/api/v10/channels/\d+/messages$")
+_AFTER_ACK = (0.0, 0.0, 0.001, 0.002)  # seconds; a turn that echoes is over in some milliseconds
 _BY_BOT = re.compile(rb'"bot_id": ?"|"bot": ?true')
 
 
@@ -165,7 +166,7 @@ class Points:
         if channel == "rest" and exchange.status == 200:
             return await self._handed(exchange, channel, len(exchange.answer), "K3", "K4")
         if self._aimed(channel, "K2"):
-            self._soon(exchange.gateway, self._seed.uniform(0, 0.003), channel, "K2", word)
+            self._soon(exchange.gateway, self._seed.choice(_AFTER_ACK), channel, "K2", word)
         return WHOLE
 
     async def _handed(self, exchange: Exchange, channel: str, size: int, *points: str) -> int:
@@ -205,7 +206,7 @@ class Points:
                     exchange.tag = "cut"
                     self._soon(exchange.gateway, self._seed.uniform(0, 0.006), "slack-socket", "K1")
         elif (word := self._envelopes.pop(found[1], "")) and self._aimed("slack-socket", "K2"):
-            self._soon(exchange.gateway, self._seed.uniform(0, 0.003), "slack-socket", "K2", word)
+            self._soon(exchange.gateway, self._seed.choice(_AFTER_ACK), "slack-socket", "K2", word)
         return WHOLE
 
     def _channel(self, exchange: Exchange) -> str:
