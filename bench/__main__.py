@@ -33,7 +33,7 @@ async def _channels(on: Stores, quick: bool) -> list[Outcome]:
 
 
 async def _turns(on: Stores, quick: bool) -> list[Outcome]:
-    return await turns.measure(on, rounds=1 if quick else 3, seconds=1.0 if quick else 2.5)
+    return await turns.measure(on, rounds=1 if quick else 5, seconds=1.0 if quick else 2.5)
 
 
 async def _outbound(on: Stores, quick: bool) -> list[Outcome]:
