@@ -234,6 +234,9 @@ CREATE TABLE webhook_deliveries (
     lease_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     settled_at timestamp with time zone,
+    body bytea,
+    ordering_key text,
+    seq bigint,
     CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
     CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
     CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
@@ -252,8 +255,37 @@ CREATE TABLE webhooks (
     failing_since timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    uid text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    sealed_options bytea,
+    shown jsonb DEFAULT '{}'::jsonb NOT NULL,
+    timeout_seconds real DEFAULT 15 NOT NULL,
+    schedule integer[],
+    schedules jsonb DEFAULT '{}'::jsonb NOT NULL,
+    rate_count integer,
+    rate_seconds integer DEFAULT 1 NOT NULL,
+    max_in_flight integer,
+    payload_mode text DEFAULT 'full'::text NOT NULL,
+    redact text[] DEFAULT '{}'::text[] NOT NULL,
+    channels text[],
+    condition jsonb,
+    condition_path jsonpath,
+    signing text DEFAULT 'v1'::text NOT NULL,
+    ordering text DEFAULT 'none'::text NOT NULL,
+    on_stuck text DEFAULT 'block'::text NOT NULL,
+    enabled_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT webhooks_channels_check CHECK ((cardinality(channels) > 0)),
     CONSTRAINT webhooks_events_check CHECK ((cardinality(events) > 0)),
-    CONSTRAINT webhooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text])))
+    CONSTRAINT webhooks_max_in_flight_check CHECK ((max_in_flight > 0)),
+    CONSTRAINT webhooks_on_stuck_check CHECK ((on_stuck = ANY (ARRAY['block'::text, 'skip'::text]))),
+    CONSTRAINT webhooks_ordering_check CHECK ((ordering = ANY (ARRAY['none'::text, 'conversation'::text]))),
+    CONSTRAINT webhooks_payload_mode_check CHECK ((payload_mode = ANY (ARRAY['full'::text, 'thin'::text, 'redacted'::text]))),
+    CONSTRAINT webhooks_rate_count_check CHECK ((rate_count > 0)),
+    CONSTRAINT webhooks_rate_seconds_check CHECK (((rate_seconds >= 1) AND (rate_seconds <= 3600))),
+    CONSTRAINT webhooks_signing_check CHECK ((signing = ANY (ARRAY['v1'::text, 'v1a'::text, 'v1+v1a'::text]))),
+    CONSTRAINT webhooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text]))),
+    CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= (1)::double precision) AND (timeout_seconds <= (30)::double precision))),
+    CONSTRAINT webhooks_uid_check CHECK ((uid ~ '^[A-Za-z0-9._-]{1,128}$'::text))
 );
 
 CREATE TABLE organizations (
@@ -370,6 +402,30 @@ CREATE TABLE feedback (
     CONSTRAINT feedback_source_check CHECK ((source = ANY (ARRAY['button'::text, 'reaction'::text, 'api'::text])))
 );
 
+CREATE TABLE hook_calls (
+    workspace_id text NOT NULL,
+    hook_id text NOT NULL,
+    external_id text NOT NULL,
+    outcome text DEFAULT ''::text NOT NULL,
+    message_id text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL
+);
+
+CREATE TABLE hooks (
+    workspace_id text NOT NULL,
+    hook_id text NOT NULL,
+    name text NOT NULL,
+    token_hash bytea NOT NULL,
+    template jsonb NOT NULL,
+    target jsonb NOT NULL,
+    verify jsonb DEFAULT '{}'::jsonb NOT NULL,
+    sealed_secret bytea,
+    status text DEFAULT 'enabled'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    CONSTRAINT hooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text])))
+);
+
 CREATE TABLE identity_links (
     workspace_id text NOT NULL,
     link_id text NOT NULL,
@@ -478,7 +534,49 @@ CREATE TABLE webhook_attempts (
     response bytea DEFAULT '\x'::bytea NOT NULL,
     truncated boolean DEFAULT false NOT NULL,
     next_attempt_at timestamp with time zone,
+    webhook_id text DEFAULT ''::text NOT NULL,
+    url text DEFAULT ''::text NOT NULL,
+    request_headers jsonb DEFAULT '{}'::jsonb NOT NULL,
     CONSTRAINT webhook_attempts_response_check CHECK ((octet_length(response) <= 16384))
+);
+
+CREATE TABLE webhook_health (
+    workspace_id text NOT NULL,
+    webhook_id text NOT NULL,
+    failing_since timestamp with time zone,
+    streak integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    opened integer DEFAULT 0 NOT NULL,
+    warned smallint DEFAULT 0 NOT NULL,
+    slow_until timestamp with time zone
+);
+
+CREATE TABLE webhook_minutes (
+    workspace_id text NOT NULL,
+    webhook_id text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    buckets integer[] NOT NULL
+);
+
+CREATE TABLE webhook_operations (
+    workspace_id text NOT NULL,
+    operation_id text NOT NULL,
+    kind text NOT NULL,
+    webhook_id text DEFAULT ''::text NOT NULL,
+    filter jsonb DEFAULT '{}'::jsonb NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    total bigint DEFAULT 0 NOT NULL,
+    done bigint DEFAULT 0 NOT NULL,
+    cursor text DEFAULT ''::text NOT NULL,
+    failure text DEFAULT ''::text NOT NULL,
+    lease_token text,
+    lease_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    CONSTRAINT webhook_operations_kind_check CHECK ((kind = ANY (ARRAY['resend'::text, 'recover'::text, 'replay_missing'::text]))),
+    CONSTRAINT webhook_operations_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE webhook_secrets (
@@ -487,7 +585,9 @@ CREATE TABLE webhook_secrets (
     secret_id text NOT NULL,
     sealed bytea NOT NULL,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
-    expires_at timestamp with time zone
+    expires_at timestamp with time zone,
+    kind text DEFAULT 'v1'::text NOT NULL,
+    CONSTRAINT webhook_secrets_kind_check CHECK ((kind = ANY (ARRAY['v1'::text, 'v1a'::text])))
 );
 
 ALTER TABLE ONLY api_keys
@@ -537,6 +637,15 @@ ALTER TABLE ONLY feedback
 
 ALTER TABLE ONLY feedback
     ADD CONSTRAINT feedback_workspace_id_message_id_user_id_key UNIQUE (workspace_id, message_id, user_id);
+
+ALTER TABLE ONLY hook_calls
+    ADD CONSTRAINT hook_calls_pkey PRIMARY KEY (workspace_id, hook_id, external_id);
+
+ALTER TABLE ONLY hooks
+    ADD CONSTRAINT hooks_pkey PRIMARY KEY (workspace_id, hook_id);
+
+ALTER TABLE ONLY hooks
+    ADD CONSTRAINT hooks_token_hash_key UNIQUE (token_hash);
 
 ALTER TABLE ONLY idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (workspace_id, route, key);
@@ -619,6 +728,15 @@ ALTER TABLE ONLY webhook_deliveries
 ALTER TABLE ONLY webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_workspace_id_event_id_webhook_id_key UNIQUE (workspace_id, event_id, webhook_id);
 
+ALTER TABLE ONLY webhook_health
+    ADD CONSTRAINT webhook_health_pkey PRIMARY KEY (workspace_id, webhook_id);
+
+ALTER TABLE ONLY webhook_minutes
+    ADD CONSTRAINT webhook_minutes_pkey PRIMARY KEY (workspace_id, webhook_id, minute);
+
+ALTER TABLE ONLY webhook_operations
+    ADD CONSTRAINT webhook_operations_pkey PRIMARY KEY (workspace_id, operation_id);
+
 ALTER TABLE ONLY webhook_secrets
     ADD CONSTRAINT webhook_secrets_pkey PRIMARY KEY (workspace_id, webhook_id, secret_id);
 
@@ -627,6 +745,9 @@ ALTER TABLE ONLY webhooks
 
 ALTER TABLE ONLY webhooks
     ADD CONSTRAINT webhooks_webhook_id_key UNIQUE (webhook_id);
+
+ALTER TABLE ONLY webhooks
+    ADD CONSTRAINT webhooks_workspace_id_uid_key UNIQUE (workspace_id, uid);
 
 ALTER TABLE ONLY workspaces
     ADD CONSTRAINT workspaces_pkey PRIMARY KEY (workspace_id);
@@ -704,6 +825,8 @@ CREATE INDEX webhook_deliveries_log ON webhook_deliveries USING btree (workspace
 
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries USING btree (retry, webhook_id, due_at) WHERE (status = 'pending'::text);
 
+CREATE INDEX webhook_operations_due ON webhook_operations USING btree (lease_until) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
+
 CREATE TRIGGER chunks_counted AFTER INSERT ON chunks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON chunks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
@@ -737,6 +860,12 @@ ALTER TABLE ONLY feedback
 
 ALTER TABLE ONLY feedback
     ADD CONSTRAINT feedback_workspace_id_user_id_fkey FOREIGN KEY (workspace_id, user_id) REFERENCES users(workspace_id, user_id);
+
+ALTER TABLE ONLY hook_calls
+    ADD CONSTRAINT hook_calls_workspace_id_hook_id_fkey FOREIGN KEY (workspace_id, hook_id) REFERENCES hooks(workspace_id, hook_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY hooks
+    ADD CONSTRAINT hooks_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
 
 ALTER TABLE ONLY identities
     ADD CONSTRAINT identities_workspace_id_account_id_fkey FOREIGN KEY (workspace_id, account_id) REFERENCES channel_accounts(workspace_id, account_id) ON DELETE CASCADE;
@@ -792,6 +921,12 @@ ALTER TABLE ONLY turns
 ALTER TABLE ONLY users
     ADD CONSTRAINT users_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
 
+ALTER TABLE ONLY webhook_health
+    ADD CONSTRAINT webhook_health_workspace_id_webhook_id_fkey FOREIGN KEY (workspace_id, webhook_id) REFERENCES webhooks(workspace_id, webhook_id) ON DELETE CASCADE;
+
+ALTER TABLE ONLY webhook_operations
+    ADD CONSTRAINT webhook_operations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
+
 ALTER TABLE ONLY webhook_secrets
     ADD CONSTRAINT webhook_secrets_workspace_id_webhook_id_fkey FOREIGN KEY (workspace_id, webhook_id) REFERENCES webhooks(workspace_id, webhook_id) ON DELETE CASCADE;
 
@@ -820,6 +955,10 @@ ALTER TABLE documents ENABLE ROW LEVEL SECURITY;
 ALTER TABLE events ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE feedback ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE hook_calls ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE hooks ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE idempotency_keys ENABLE ROW LEVEL SECURITY;
 
@@ -857,6 +996,12 @@ ALTER TABLE webhook_attempts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhook_deliveries ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE webhook_health ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhook_minutes ENABLE ROW LEVEL SECURITY;
+
+ALTER TABLE webhook_operations ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE webhook_secrets ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhooks ENABLE ROW LEVEL SECURITY;
@@ -880,6 +1025,10 @@ CREATE POLICY workspace_only ON documents USING ((workspace_id = current_workspa
 CREATE POLICY workspace_only ON events USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON feedback USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON hook_calls USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON hooks USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON idempotency_keys USING ((workspace_id = current_workspace()));
 
@@ -916,6 +1065,12 @@ CREATE POLICY workspace_only ON users USING ((workspace_id = current_workspace()
 CREATE POLICY workspace_only ON webhook_attempts USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_deliveries USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_health USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_minutes USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_operations USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_secrets USING ((workspace_id = current_workspace()));
 

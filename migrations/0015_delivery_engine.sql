@@ -1,0 +1,2 @@
+-- Claims, breakers, limits and order.
+DO $$ BEGIN END $$;

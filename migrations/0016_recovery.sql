@@ -1,0 +1,2 @@
+-- Bulk work on deliveries.
+DO $$ BEGIN END $$;

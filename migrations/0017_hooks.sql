@@ -1,0 +1,2 @@
+-- Inbound hooks.
+DO $$ BEGIN END $$;
