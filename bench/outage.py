@@ -30,12 +30,14 @@ from bench.chaos.talk import Table, arrivals, doubtful, greet, leftovers, missin
 from kernel.secrets import generate_ring
 
 _PATIENCE = 420.0  # Slack tries for the last time six minutes after
+_SHORT_PATIENCE = 60.0  # and sooner where it is told to
 
 
 async def outage(options: argparse.Namespace, folder: Path) -> bool:
     """Runs it and prints a line for each channel. True when every message was answered once."""
     seed = random.Random(options.seed)
     points = Points(seed)  # which strikes nowhere here
+    patience = _SHORT_PATIENCE if options.short else _PATIENCE
     async with AsyncExitStack() as stack:
         run = points.run = await stack.enter_async_context(standing(folder, seed, generate_ring(), points))
         hook = await stack.enter_async_context(receiving(run.received, []))
@@ -58,10 +60,10 @@ async def outage(options: argparse.Namespace, folder: Path) -> bool:
         for name in GATEWAYS:
             run.keepers[name].wake()
         await asyncio.gather(*writing)
-        left = await settle(run, seated, _PATIENCE)
+        left = await settle(run, seated, patience)
         for owed in await leftovers(run) if left else ():
             print(owed)
-        await _seen(seated, _PATIENCE if not left else 0)
+        await _seen(seated, patience if not left else 0)
         unsure, arrived = await doubtful(run), await arrivals(run)
         last = {one.crowd.name: await _last(run, made.accounts[one.crowd.name]) - back for one in seated}
         verdicts = {one.crowd.name: await one.verdict(unsure, arrived) for one in seated}

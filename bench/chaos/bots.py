@@ -23,6 +23,7 @@ from kernel.types import Account
 from simulators.discord.signing import public_key
 from webhooks import endpoints
 
+_START = 12.0  # seconds that a gateway may take to start on a busy machine
 FREE = {"bot": 10_000, "chat": 10_000, "workspace": 10_000}  # the simulators have no limits here
 SETTINGS = {"answer": "echo", "pace": FREE}
 
@@ -124,9 +125,10 @@ async def point(run: Run, bots: Bots) -> None:
 
 async def hasten(run: Run, trouble: float) -> None:
     """Slack tries again at once, after one minute and after five. Here the last time comes when the trouble, of as many
-    seconds, is over."""
+    seconds, is over and gateways have had the time to start."""
     for way in SLACK:
-        await post(f"{run.simulators[f'slack-{way}']}/sim/pace", {"retries": [0, trouble * 0.4, trouble * 0.7]})
+        retries = [0, trouble * 0.4, trouble * 0.7 + _START]
+        await post(f"{run.simulators[f'slack-{way}']}/sim/pace", {"retries": retries})
 
 
 async def _state(run: Run, platform: str) -> Any:
