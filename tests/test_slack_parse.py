@@ -299,6 +299,20 @@ def test_words_of_a_slash_command(text: str, command: str, rest: str) -> None:
     assert (heard.command, heard.text) == (command, rest)
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "command", "rest"),
+    [
+        ("/link", " ABC123 ", "link", "ABC123"),
+        ("/LINK", "", "link", ""),
+        ("/new", "", "new", ""),
+        ("/ask", "hi", "", "hi"),
+    ],
+)
+def test_an_app_may_have_slash_commands_of_those_names(name: str, text: str, command: str, rest: str) -> None:
+    heard = one({**commanded(text), "command": name})
+    assert (heard.command, heard.text, heard.private) == (command, rest, command == "link")
+
+
 def test_what_holds_a_code_is_answered_in_private() -> None:
     heard = one(commanded("link"))
     assert heard.private and heard.address["channel"] == ANN and heard.chat == CHANNEL

@@ -15,8 +15,13 @@ def typed(text: str) -> tuple[str, str]:
     return (name, rest.strip()) if head[:1] in ("!", "/") and name in KNOWN else ("", text)
 
 
-def slash(text: str) -> tuple[str, str]:
-    """Command and argument of what follows the app's slash command; "" and the text when it is a question."""
+def slash(command: str, text: str) -> tuple[str, str]:
+    """Command and argument of a slash command and what follows it; "" and the text when it is a question.
+
+    `/parley link CODE` and, where the app was given a slash command of that name, `/link CODE`.
+    """
+    if (own := command.lstrip("/").lower()) in KNOWN:
+        return own, text.strip()
     words = text.split()
     if not words:
         return "help", ""

@@ -32,7 +32,7 @@ def command(team: str, bot: str, update: Json) -> Parsed:
     for what is private, to the person's direct messages."""
     user, channel = text_in(update, "user_id"), text_in(update, "channel_id")
     words, _ = readable(optional(update, "text"), bot)
-    name, rest = slash(words)
+    name, rest = slash(text_in(update, "command"), words)
     place = Place(team, channel, channel.startswith("D"))
     if name in PRIVATE and not place.direct:
         place = Place(team, user, direct=True)

@@ -42,8 +42,8 @@ def immediate(account: Account, update: Json) -> Json | None:
         return {"challenge": update.get("challenge")}
     if update.get("type") == "view_submission":
         return {"response_action": "clear"}
-    if isinstance(update.get("command"), str):
-        if slash(str(update.get("text") or ""))[0] in PRIVATE:
+    if isinstance(command := update.get("command"), str):
+        if slash(command, str(update.get("text") or ""))[0] in PRIVATE:
             return {"response_type": "ephemeral", "text": "I answer that in our direct messages."}
         return {"response_type": "in_channel"}
     return None
