@@ -15,17 +15,10 @@ from kernel.events import pattern_fault
 from kernel.ids import new_id
 from kernel.secrets import KeyRing, place
 from kernel.types import Json
-from webhooks.guard import Network, address_verdict
+from webhooks.guard import Network, address_verdict, port_verdict
 from webhooks.signing import new_secret, secret_key
 
 MAX_URL, MAX_PATTERNS, MAX_DESCRIPTION = 2_048, 64, 500
-# Services that speak something else and could be talked into mischief by a POST.
-_REFUSED_PORTS = frozenset(
-    (1433, 1521, 2049, 2181, 2375, 2376, 2379, 2380, 3306, 3389, 3659, 4045, 4190, 5060, 5061, 5432, 5672, 5900, 5984)
-) | frozenset(
-    (6000, 6379, 6443, 6566, 6665, 6666, 6667, 6668, 6669, 6697, 9042, 9092, 9200, 9300, 10080, 10250, 11211, 27017)
-)
-_LOW_PORTS_ALLOWED = frozenset((80, 443))
 _LOCAL_SUFFIXES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp")
 _SEES = "webhook_id, url, events, description, status, disabled_reason, failing_since, created_at, updated_at"
 
@@ -49,8 +42,8 @@ def url_fault(url: object, allow: Sequence[Network] = ()) -> str | None:
         return "the scheme has to be https or http"
     if re.match(r"[a-z]+://[^/?#]*@", url, re.IGNORECASE):
         return "user names and passwords do not belong into the URL"
-    if port is None or port in _REFUSED_PORTS or (port < 1024 and port not in _LOW_PORTS_ALLOWED):
-        return f"port {port} is not for webhooks"
+    if fault := port_verdict(port or 0):
+        return fault
     return _host_fault(host.rstrip(".").lower(), allow)
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import aiohttp
 from yarl import URL
 
-from webhooks.guard import BlockedAddress, Network, guarded_connector
+from webhooks.guard import BlockedAddress, NameServersAway, Network, guarded_connector
 
 MAX_BODY = 16_384
 _MAX_HEADERS, _MAX_HEADER = 24, 256
@@ -24,8 +24,9 @@ class Outcome(NamedTuple):
     """What came of one try. `status` is None when no answer came.
 
     `error_code` is '' for a 2xx, else one of: http_status, redirect, blocked_address, invalid_url, dns_error,
-    connection_refused, connection_reset, connect_timeout, timeout, tls_error, unreachable, protocol_error,
-    unexpected_error; the sender adds secret_unreadable and interrupted. `started_at` is epoch seconds.
+    resolver_error (ours: nobody could be asked for the name), connection_refused, connection_reset, connect_timeout,
+    timeout, tls_error, unreachable, protocol_error, unexpected_error; the sender adds secret_unreadable and
+    interrupted. `started_at` is epoch seconds.
     """
 
     started_at: float
@@ -142,6 +143,7 @@ def classify(error: Exception) -> tuple[str, str]:
 # The first match counts, so a subclass stands before its base.
 _KINDS: tuple[tuple[tuple[type[Exception], ...], str, str], ...] = (
     ((aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError, UnicodeError), "invalid_url", "the URL cannot be used"),
+    ((NameServersAway,), "resolver_error", "the host name could not be looked up"),
     ((aiohttp.ClientConnectorDNSError,), "dns_error", "the host name does not resolve"),
     ((aiohttp.ClientSSLError, ssl.SSLError, ssl.CertificateError), "tls_error", "no trusted TLS connection"),
     ((aiohttp.ConnectionTimeoutError,), "connect_timeout", "no connection in time"),
