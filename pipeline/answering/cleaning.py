@@ -45,18 +45,35 @@ class Cleaner:
         self._passages = passages
         self._addresses = addresses
         self._held = ""
+        self._exclaims = False  # what was shown last ends with "!", outside of code
         self.cited: list[int] = []
         self.marked_unknown = False
 
     def feed(self, piece: str) -> str:
         self._held += piece
         settled = _settled(self._held)
-        clean, self._held = self._clean(self._held[:settled]), self._held[settled:]
+        clean, self._held = self._show(self._held[:settled]), self._held[settled:]
         return clean
 
     def finish(self) -> str:
-        clean, self._held = self._clean(self._held), ""
+        clean, self._held = self._show(self._held), ""
         return clean
+
+    def _show(self, text: str) -> str:
+        """Clean text to follow what was shown: "!" and "[" that meet because something between went are kept apart."""
+        shown, at = "", 0
+        for match in _TOKEN.finditer(text):
+            shown += self._apart(text[at : match.start()])
+            shown += self._apart(self._replace(match), code=bool(match["code"]))
+            at = match.end()
+        return shown + self._apart(text[at:])
+
+    def _apart(self, part: str, *, code: bool = False) -> str:
+        if not part:
+            return ""
+        met = self._exclaims and part.startswith("[")
+        self._exclaims = part.endswith("!") and not code
+        return f" {part}" if met else part
 
     def _clean(self, text: str) -> str:
         return _TOKEN.sub(self._replace, text)
