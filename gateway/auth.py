@@ -1,5 +1,5 @@
 """Who calls: keys from `X-API-Key` or `Authorization: Bearer`, remembered for a second, so a revocation is in force
-everywhere within two."""
+everywhere within two. A session of the portal is shown the same way, and stands and falls with the key that invited."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from gateway.portal import rights, tokens
 from identity import keys
 from identity.keys import Known
 from kernel import log
@@ -28,12 +29,13 @@ _FAILURES = Rate(count=60, seconds=60, burst=30)  # refused attempts per peer; g
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Whoever showed a key, and what the key allows."""
+    """Whoever showed a key, and what the key allows. `portal`: a session, good for the portal's routes alone."""
 
     workspace_id: str
     key_id: str
     public_id: str
     scopes: frozenset[str]
+    portal: bool = False
 
 
 class Auth:
@@ -41,6 +43,7 @@ class Auth:
 
     def __init__(self, database: Database, ring: KeyRing, limiter: RateLimiter) -> None:
         self._database = database
+        self._ring = ring
         self._pepper = keys.pepper(ring)
         self._limiter = limiter
         self._known: dict[str, tuple[float, Known | None]] = {}
@@ -48,8 +51,11 @@ class Auth:
         self._noted: dict[str, float] = {}
         self._notes: set[asyncio.Task[None]] = set()
 
-    async def caller(self, headers: Mapping[str, str], peer: str, scope: str) -> Caller:
-        """The caller, who has `scope`. Raises Unauthorized, Forbidden, and RateLimited after many bad attempts."""
+    async def caller(self, headers: Mapping[str, str], peer: str, scope: str, route: str) -> Caller:
+        """The caller, who has `scope` and may use the route of this name.
+
+        Raises Unauthorized, Forbidden, and RateLimited after many bad attempts.
+        """
         presented = _presented(headers)
         caller = await self._judge(presented) if presented else None
         if caller is None:
@@ -57,11 +63,15 @@ class Auth:
             if wait > 0:
                 raise RateLimited("too many attempts without a valid key", retry_after=wait)
             raise Unauthorized("a valid API key is needed in X-API-Key or Authorization: Bearer")
+        if caller.portal and route not in rights.ROUTES:
+            raise Forbidden("a session of the portal is for its own routes only")
         if scope not in caller.scopes:
             raise Forbidden(f"this key does not have the scope {scope!r}")
         return caller
 
     async def _judge(self, presented: str) -> Caller | None:
+        if tokens.is_session(presented):
+            return await self._judge_session(presented)
         public_id = keys.public_id_of(presented)
         known = await self.find(public_id) if public_id else None
         if public_id is None or known is None:
@@ -71,6 +81,15 @@ class Auth:
             return None
         self._note(known)
         return Caller(known.workspace_id, known.key_id, public_id, known.scopes)
+
+    async def _judge_session(self, presented: str) -> Caller | None:
+        session = tokens.read_session(self._ring, presented, time.time())
+        known = await self.find(session.public_id) if session else None
+        if session is None or known is None or known.workspace_id != session.workspace_id:
+            return None
+        if not known.in_force(datetime.now(UTC)):
+            return None
+        return Caller(known.workspace_id, known.key_id, session.public_id, session.scopes(known.scopes), portal=True)
 
     async def find(self, public_id: str) -> Known | None:
         """The key as it stood at most a second ago. Concurrent look-ups of one key share a query."""

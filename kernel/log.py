@@ -13,7 +13,7 @@ import structlog
 # Names whose values never reach a log, and shapes of secrets that may hide inside other values.
 _HIDDEN_NAMES = re.compile(r"token|secret|password|authorization|api_?key|credential|cookie|(^|_)(text|body)$", re.I)
 _HIDDEN_SHAPES = re.compile(
-    r"whsec_[\w+/=-]+|prl_[a-z]+_\w+|sk-[\w-]{8,}|xox[a-z]-[\w-]+|xapp-[\w-]+|(?<!\d)\d{5,}:[\w-]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
+    r"whs(?:ec|k)_[\w+/=-]+|prl_[a-z]+_\w+|pp[ls]1\.[\w.-]+|sk-[\w-]{8,}|xox[a-z]-[\w-]+|xapp-[\w-]+|(?<!\d)\d{5,}:[\w-]{20,}|(?<=://)[^/\s:@]+:[^/\s@]+(?=@)"
 )
 HIDDEN = "[hidden]"
 

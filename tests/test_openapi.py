@@ -15,7 +15,8 @@ from gateway.web import Route, check_table
 from kernel.types import Json
 
 API = document(ROUTES)
-SHOWN = [route for route in ROUTES if route.path not in ("/", "/docs", "/openapi.json")]
+PAGES = re.compile(r"/|/docs|/openapi\.json|/portal(/.*)?")
+SHOWN = [route for route in ROUTES if not PAGES.fullmatch(route.path)]
 
 
 def walk(value: Any) -> Iterator[Json]:

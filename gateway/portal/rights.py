@@ -1,0 +1,25 @@
+"""What a session of the portal may do: these routes, as far as its capabilities and its key's scopes go.
+
+A list of its own and not the tag of the routes, so that a new route is closed to the portal until somebody opens it.
+"""
+
+from __future__ import annotations
+
+_HOOKS, _ONE = "/api/v1/webhooks", "/api/v1/webhooks/{webhook_id}"
+_DELIVERIES = "/api/v1/deliveries"
+
+ROUTES = frozenset(
+    (
+        f"GET {_HOOKS}",
+        f"POST {_HOOKS}",
+        f"GET {_ONE}",
+        f"PATCH {_ONE}",
+        f"DELETE {_ONE}",
+        f"POST {_ONE}/test",
+        f"GET {_DELIVERIES}",
+        f"GET {_DELIVERIES}/{{delivery_id}}",
+        f"POST {_DELIVERIES}/{{delivery_id}}/resend",
+        "GET /api/v1/events/{event_id}",
+        "GET /api/v1/event-types",
+    )
+)
