@@ -8,6 +8,20 @@ CREATE TYPE chunk_scores AS (
 	bm25 real
 );
 
+CREATE TYPE recorded_try AS (
+	workspace_id text,
+	delivery_id text,
+	event_id text,
+	event_type text,
+	webhook_id text,
+	attempt integer,
+	status text,
+	due timestamp with time zone,
+	status_code integer,
+	error_code text,
+	disable text
+);
+
 CREATE TABLE channel_accounts (
     workspace_id text NOT NULL,
     account_id text NOT NULL,
@@ -366,6 +380,54 @@ CREATE TABLE sessions (
     CONSTRAINT sessions_outcome_check CHECK ((outcome = ANY (ARRAY['resolved'::text, 'escalated'::text, 'abandoned'::text])))
 );
 
+CREATE TABLE webhook_deliveries_done (
+    workspace_id text NOT NULL,
+    delivery_id text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    webhook_id text NOT NULL,
+    status text NOT NULL,
+    attempts integer NOT NULL,
+    created_at timestamp with time zone NOT NULL,
+    settled_at timestamp with time zone NOT NULL,
+    body bytea,
+    ordering_key text,
+    seq bigint,
+    CONSTRAINT webhook_deliveries_done_status_check CHECK ((status = ANY (ARRAY['delivered'::text, 'exhausted'::text, 'cancelled'::text])))
+)
+PARTITION BY RANGE (event_id);
+
+CREATE VIEW all_deliveries WITH (security_invoker='true') AS
+ SELECT webhook_deliveries.workspace_id,
+    webhook_deliveries.delivery_id,
+    webhook_deliveries.event_id,
+    webhook_deliveries.event_type,
+    webhook_deliveries.webhook_id,
+    webhook_deliveries.status,
+    webhook_deliveries.attempts,
+    webhook_deliveries.due_at,
+    webhook_deliveries.created_at,
+    webhook_deliveries.settled_at,
+    webhook_deliveries.body,
+    webhook_deliveries.ordering_key,
+    webhook_deliveries.seq
+   FROM webhook_deliveries
+UNION ALL
+ SELECT webhook_deliveries_done.workspace_id,
+    webhook_deliveries_done.delivery_id,
+    webhook_deliveries_done.event_id,
+    webhook_deliveries_done.event_type,
+    webhook_deliveries_done.webhook_id,
+    webhook_deliveries_done.status,
+    webhook_deliveries_done.attempts,
+    NULL::timestamp with time zone AS due_at,
+    webhook_deliveries_done.created_at,
+    webhook_deliveries_done.settled_at,
+    webhook_deliveries_done.body,
+    webhook_deliveries_done.ordering_key,
+    webhook_deliveries_done.seq
+   FROM webhook_deliveries_done;
+
 CREATE TABLE documents (
     workspace_id text NOT NULL,
     document_id text NOT NULL,
@@ -385,8 +447,10 @@ CREATE TABLE events (
     event_id text NOT NULL,
     type text NOT NULL,
     body bytea NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expunged_at timestamp with time zone
+)
+PARTITION BY RANGE (event_id);
 
 CREATE TABLE feedback (
     workspace_id text NOT NULL,
@@ -537,8 +601,10 @@ CREATE TABLE webhook_attempts (
     webhook_id text DEFAULT ''::text NOT NULL,
     url text DEFAULT ''::text NOT NULL,
     request_headers jsonb DEFAULT '{}'::jsonb NOT NULL,
+    expunged_at timestamp with time zone,
     CONSTRAINT webhook_attempts_response_check CHECK ((octet_length(response) <= 16384))
-);
+)
+PARTITION BY RANGE (delivery_id);
 
 CREATE TABLE webhook_health (
     workspace_id text NOT NULL,
@@ -722,6 +788,9 @@ ALTER TABLE ONLY users
 ALTER TABLE ONLY webhook_attempts
     ADD CONSTRAINT webhook_attempts_pkey PRIMARY KEY (workspace_id, delivery_id, attempt);
 
+ALTER TABLE ONLY webhook_deliveries_done
+    ADD CONSTRAINT webhook_deliveries_done_pkey PRIMARY KEY (workspace_id, event_id, webhook_id);
+
 ALTER TABLE ONLY webhook_deliveries
     ADD CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (workspace_id, delivery_id);
 
@@ -819,6 +888,12 @@ CREATE UNIQUE INDEX turns_by_id ON turns USING btree (turn_id);
 
 CREATE INDEX updates_by_turn ON inbound_updates USING btree (workspace_id, turn_id) WHERE (turn_id IS NOT NULL);
 
+CREATE INDEX webhook_deliveries_done_by_webhook ON ONLY webhook_deliveries_done USING btree (workspace_id, webhook_id, delivery_id);
+
+CREATE INDEX webhook_deliveries_done_failed ON ONLY webhook_deliveries_done USING btree (workspace_id, delivery_id) WHERE (status <> 'delivered'::text);
+
+CREATE INDEX webhook_deliveries_done_log ON ONLY webhook_deliveries_done USING btree (workspace_id, delivery_id);
+
 CREATE INDEX webhook_deliveries_leased ON webhook_deliveries USING btree (webhook_id, lease_until) WHERE (status = 'leased'::text);
 
 CREATE INDEX webhook_deliveries_log ON webhook_deliveries USING btree (workspace_id, webhook_id, delivery_id);
@@ -830,6 +905,8 @@ CREATE INDEX webhook_operations_due ON webhook_operations USING btree (lease_unt
 CREATE TRIGGER chunks_counted AFTER INSERT ON chunks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON chunks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
+
+CREATE TRIGGER settled_rows_move AFTER UPDATE OF settled_at ON webhook_deliveries FOR EACH ROW WHEN ((new.settled_at IS NOT NULL)) EXECUTE FUNCTION move_settled_delivery();
 
 ALTER TABLE ONLY api_keys
     ADD CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
@@ -996,6 +1073,8 @@ ALTER TABLE webhook_attempts ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhook_deliveries ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE webhook_deliveries_done ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE webhook_health ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhook_minutes ENABLE ROW LEVEL SECURITY;
@@ -1065,6 +1144,8 @@ CREATE POLICY workspace_only ON users USING ((workspace_id = current_workspace()
 CREATE POLICY workspace_only ON webhook_attempts USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_deliveries USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_deliveries_done USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_health USING ((workspace_id = current_workspace()));
 

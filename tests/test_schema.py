@@ -15,7 +15,20 @@ HEAD = """-- The tables as the migrations leave them, to be read and not run; a 
 -- Functions stand in the migrations, with their comments.
 
 """
-KINDS = ("TABLE", "TYPE", "INDEX", "CONSTRAINT", "FK CONSTRAINT", "POLICY", "ROW SECURITY", "TRIGGER", "SEQUENCE")
+# Those of single days come and go, and the default ones repeat their parents.
+PARTITIONS = ("--exclude-table=*_d20[0-9][0-9][0-9][0-9][0-9][0-9]", "--exclude-table=*_default")
+KINDS = (
+    "TABLE",
+    "VIEW",
+    "TYPE",
+    "INDEX",
+    "CONSTRAINT",
+    "FK CONSTRAINT",
+    "POLICY",
+    "ROW SECURITY",
+    "TRIGGER",
+    "SEQUENCE",
+)
 NOISE = re.compile(r"--|\\\\(un)?restrict|SET |SELECT pg_catalog|ALTER \w+ \S+ OWNER")
 
 
@@ -25,7 +38,7 @@ def dump(url: str) -> str:
     assert package and package.origin
     program = Path(package.origin).parent / "pginstall18" / "bin" / "pg_dump"
     done = subprocess.run(
-        [program, "--schema-only", "--schema=public", "--restrict-key=parley", url],
+        [program, "--schema-only", "--schema=public", "--restrict-key=parley", *PARTITIONS, url],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     parts = re.split(r"\n--\n-- Name: (?:.+); Type: (.+); Schema: (?:.+)\n--\n", done.stdout)[1:]

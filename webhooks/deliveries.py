@@ -42,7 +42,7 @@ async def list_deliveries(
     given = [(clause, value) for clause, value in wanted if value]
     clauses = "".join(f" AND {clause.format(f'${n}')}" for n, (clause, _) in enumerate(given, start=3))
     rows = await conn.fetch(
-        f"SELECT {_SEES} FROM webhook_deliveries d WHERE d.workspace_id = $1{clauses} "  # noqa: S608
+        f"SELECT {_SEES} FROM all_deliveries d WHERE d.workspace_id = $1{clauses} "  # noqa: S608
         "ORDER BY d.delivery_id DESC LIMIT $2 + 1",
         workspace_id,
         limit,
@@ -55,7 +55,7 @@ async def list_deliveries(
 async def get(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
     """A delivery with `attempt_log`, oldest first; `response` is at most 16 KiB as text. Raises NotFound."""
     row = await conn.fetchrow(
-        f"SELECT {_SEES} FROM webhook_deliveries d WHERE d.workspace_id = $1 AND d.delivery_id = $2",  # noqa: S608
+        f"SELECT {_SEES} FROM all_deliveries d WHERE d.workspace_id = $1 AND d.delivery_id = $2",  # noqa: S608
         workspace_id,
         delivery_id,
     )
@@ -81,9 +81,11 @@ async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
     """
     found = await conn.fetchrow(
         """
-        SELECT d.status, w.status AS endpoint
-        FROM webhook_deliveries d LEFT JOIN webhooks w USING (workspace_id, webhook_id)
-        WHERE d.workspace_id = $1 AND d.delivery_id = $2 FOR UPDATE OF d
+        SELECT w.status AS endpoint, e.expunged_at IS NOT NULL AS expunged
+        FROM all_deliveries d
+        LEFT JOIN webhooks w ON w.workspace_id = d.workspace_id AND w.webhook_id = d.webhook_id
+        LEFT JOIN events e ON e.workspace_id = d.workspace_id AND e.event_id = d.event_id
+        WHERE d.workspace_id = $1 AND d.delivery_id = $2
         """,
         workspace_id,
         delivery_id,
@@ -92,17 +94,10 @@ async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
         raise NotFound("there is no such delivery")
     if found["endpoint"] != "enabled":
         raise Conflict("the webhook is disabled" if found["endpoint"] else "the webhook was deleted")
-    if found["status"] == "leased":
+    if found["expunged"]:
+        raise Conflict("the event's payload was expunged")
+    if not await conn.fetchval("SELECT revive_deliveries($1, $2)", workspace_id, [delivery_id]):
         raise Conflict("a try is under way")
-    await conn.execute(
-        """
-        UPDATE webhook_deliveries SET status = 'pending', due_at = now(), settled_at = NULL
-        WHERE workspace_id = $1 AND delivery_id = $2
-        """,
-        workspace_id,
-        delivery_id,
-    )
-    await conn.execute("SELECT pg_notify('parley_deliveries', '')")
     return await get(conn, workspace_id, delivery_id)
 
 
