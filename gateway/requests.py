@@ -164,7 +164,7 @@ def serve_platform(route: Route, face: Face) -> WebHandler:
 async def _run(call: Call) -> web.StreamResponse:
     route, request = call.route, call.request
     if route.keyed:
-        call.caller = await call.face.auth.caller(request.headers, request.remote or "", route.scope, route.name)
+        call.caller = await call.face.auth.caller(request.headers, call.address, route.scope, route.name)
     call.path = reading.parse_path(route, request)
     if route.repeatable:
         with call.face.uploads.enter() if _may_be_large(call) else nullcontext():

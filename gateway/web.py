@@ -15,6 +15,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, ConfigDict, Field
 
+from gateway.proxies import caller_address
 from kernel.db import Connection
 from kernel.errors import ConfigError, ParleyError
 from kernel.types import Json
@@ -120,6 +121,12 @@ class Call:
     def database(self) -> AbstractAsyncContextManager[Connection]:
         """A transaction that sees the caller's workspace and no other."""
         return self.face.services.ground.database.workspace(self.workspace_id)
+
+    @property
+    def address(self) -> str:
+        """The address to count the caller by; "" where there is none."""
+        trusted = self.face.services.ground.settings.trusted_proxies
+        return caller_address(self.request.remote or "", self.request.headers.get("X-Forwarded-For", ""), trusted)
 
     @property
     def gone(self) -> bool:

@@ -87,6 +87,9 @@ class Settings:
     egress_allow: tuple[Network, ...] | None = _setting(
         "EGRESS_ALLOW", None, "Networks that webhooks may reach besides public addresses (`up`: loopback)", _networks
     )
+    trusted_proxies: tuple[Network, ...] = _setting(
+        "TRUSTED_PROXIES", (), "Networks of reverse proxies whose X-Forwarded-For is believed", _networks
+    )
     log_level: str = _setting("LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR", _level)
     max_concurrent_requests: int = _setting(
         "MAX_CONCURRENT_REQUESTS", 100, "API requests handled at once; more get 503", _between(int, 1, 100_000)

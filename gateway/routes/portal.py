@@ -113,7 +113,7 @@ def _granted(wanted: list[Capability] | None, scopes: frozenset[str]) -> tuple[s
 
 async def begin(call: Call) -> Json:
     """A link for a session, once. Called by the portal's page."""
-    await door.limit(call, "portal", call.request.remote or "", _EXCHANGES)
+    await door.limit(call, "portal", call.address, _EXCHANGES)
     raw = await reading.read_body(call.request, _BODY)
     asked: Opening = reading.parse_body(call.route, call.request, raw)
     ring, now = call.services.ground.ring, time.time()

@@ -43,7 +43,7 @@ async def session(call: Call, visit: Visit) -> Json:
     already: then the user's goes on, and the guest's is left as it is. Callers that name no origin need an identity or
     a token, unless the channel is open to all origins."""
     asked: Begin = call.body
-    await door.limit(call, "web:sessions", call.request.remote or "", _SESSIONS)
+    await door.limit(call, "web:sessions", call.address, _SESSIONS)
     now = time.time()
     ring, account = call.services.ground.ring, visit.account
     earlier = visitors.read(ring, account.account_id, asked.visitor, now) if asked.visitor else None
@@ -176,7 +176,7 @@ async def stream(call: Call, visit: Visit) -> web.StreamResponse:
     reading = Reading(call.workspace_id, conversation_id, seen)
     shares: dict[Hashable, int] = {
         ("visitor", visit.subject): _STREAMS_AT_ONCE,
-        ("address", call.request.remote): _STREAMS_OF_ADDRESS,
+        ("address", call.address): _STREAMS_OF_ADDRESS,
     }
     caller = (visit.subject, visit.known.expires, visit.origin)
     with call.face.streams.reader(caller, partial(door.in_force, call, visit), visit.place, reading, shares) as reader:

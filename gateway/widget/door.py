@@ -100,7 +100,7 @@ async def _entered(call: Call, readable: dict[str, str], *, by_token: bool) -> V
     account = await account_of(call)
     origin = await _admitted(call, account)
     readable |= readable_by(origin)
-    await limit(call, "web:address", call.request.remote or "", ADDRESS)
+    await limit(call, "web:address", call.address, ADDRESS)
     visitor = await _visitor(call, account) if by_token else None
     call.caller = Caller(account.workspace_id, "", "", frozenset())  # acts in the workspace and has no right there
     return Visit(account, visitor, origin, readable)
@@ -205,7 +205,7 @@ def nameless() -> Unauthorized:
 
 async def failed(call: Call) -> None:
     """Counts a bad attempt. Raises RateLimited after many."""
-    await limit(call, "web:failures", call.request.remote or "", FAILURES)
+    await limit(call, "web:failures", call.address, FAILURES)
 
 
 async def limit(call: Call, scope: str, subject: str, rate: Rate) -> None:
