@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-import aiohttp
 import asyncpg
 import structlog
 
@@ -26,7 +25,7 @@ from webhooks.decide import MAX_ATTEMPTS, decide
 from webhooks.guard import Network
 from webhooks.recorder import Recorder
 from webhooks.signing import secret_key, signed_headers
-from webhooks.transport import Outcome, open_session, post, timeouts
+from webhooks.transport import Outcome, Session, open_session, post, timeouts
 
 CHANNEL = "parley_deliveries"
 _POLL = 0.25  # looks again this often while busy, in case a wake-up was lost
@@ -96,7 +95,7 @@ class DeliveryEngine:
         self._wake = asyncio.Event()
         self._claimed_at = self._swept_at = float("-inf")
 
-        self._session: aiohttp.ClientSession
+        self._session: Session
 
     @property
     def in_flight(self) -> int:

@@ -5,16 +5,27 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import islice
 from typing import NamedTuple
 
 import aiohttp
+from multidict import CIMultiDict
 from yarl import URL
 
-from webhooks.guard import BlockedAddress, NameServersAway, Network, guarded_connector
+from webhooks import tls
+from webhooks.guard import BlockedAddress, NameServersAway
+from webhooks.headers import masked
+from webhooks.oauth import AuthFailed
+from webhooks.options import NO_OPTIONS, Options
+from webhooks.proxy import TunnelRefused
+from webhooks.session import READ_SIZE as MAX_BODY
+from webhooks.session import Session, open_session
 
-MAX_BODY = 16_384
+__all__ = ["MAX_BODY", "OURS", "Outcome", "Session", "classify", "open_session", "post", "timeouts"]
+
+# What is wrong on our side: no reason to think ill of the endpoint.
+OURS = frozenset({"resolver_error", "proxy_error", "secret_unreadable", "interrupted", "unexpected_error"})
 _MAX_HEADERS, _MAX_HEADER = 24, 256
 _NONE: Mapping[str, str] = {}
 _PRIVATE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
@@ -24,9 +35,10 @@ class Outcome(NamedTuple):
     """What came of one try. `status` is None when no answer came.
 
     `error_code` is '' for a 2xx, else one of: http_status, redirect, blocked_address, invalid_url, dns_error,
-    resolver_error (ours: nobody could be asked for the name), connection_refused, connection_reset, connect_timeout,
-    timeout, tls_error, unreachable, protocol_error, unexpected_error; the sender adds secret_unreadable and
-    interrupted. `started_at` is epoch seconds.
+    resolver_error (ours: nobody could be asked for the name), proxy_error (ours: the egress proxy), auth_error (no
+    token, or a client certificate that cannot be used), connection_refused, connection_reset, connect_timeout, timeout,
+    tls_error, unreachable, protocol_error, unexpected_error; the sender adds secret_unreadable and interrupted.
+    `started_at` is epoch seconds. `request` are the headers that we sent, without their secrets.
     """
 
     started_at: float
@@ -37,22 +49,16 @@ class Outcome(NamedTuple):
     headers: Mapping[str, str] = _NONE
     body: bytes = b""
     truncated: bool = False
+    request: Mapping[str, str] = _NONE
 
     @property
     def ok(self) -> bool:
         return not self.error_code
 
-
-def open_session(allow: Sequence[Network] = (), *, concurrency: int = 200) -> aiohttp.ClientSession:
-    """The shared session: guarded dials, one kept connection per slot, no cookies, no inflating, no proxies."""
-    return aiohttp.ClientSession(
-        connector=guarded_connector(allow, limit=concurrency),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        auto_decompress=False,
-        trust_env=False,
-        read_bufsize=MAX_BODY,
-        headers={"User-Agent": "Parley-Webhooks/1", "Accept-Encoding": "identity"},
-    )
+    @property
+    def ours(self) -> bool:
+        """Whether the failure is our own, so that it must not count against the endpoint."""
+        return self.error_code in OURS
 
 
 def timeouts(total: float = 15.0, connect: float = 5.0) -> aiohttp.ClientTimeout:
@@ -61,31 +67,79 @@ def timeouts(total: float = 15.0, connect: float = 5.0) -> aiohttp.ClientTimeout
 
 
 async def post(
-    session: aiohttp.ClientSession,
+    session: Session,
     url: str | URL,
     headers: Mapping[str, str],
     body: bytes,
     timeout: aiohttp.ClientTimeout,
+    options: Options = NO_OPTIONS,
 ) -> Outcome:
-    """Sends `body` and reads at most 16 KiB of the answer. Every failure is an Outcome."""
+    """Sends `body` and reads at most 16 KiB of the answer. Every failure is an Outcome.
+
+    `options` are the endpoint's own headers, credentials and TLS; `headers` are ours and stand above them. The time
+    that a token takes is part of `timeout`.
+    """
     started_at, begun = time.time(), time.perf_counter()
+    if options is NO_OPTIONS:
+        return await _send(session, url, headers, body, timeout, True, (started_at, begun, headers))
+    ours = CIMultiDict(options.headers)
+    ours.update(headers)
+    told = {name: masked(name, value) for name, value in ours.items()}
+    try:
+        async with asyncio.timeout(timeout.total):
+            token = await session.tokens.get(options.oauth) if options.oauth else ""
+            context = await session.context(options.tls) if options.tls else True
+    except Exception as error:
+        return Outcome(started_at, _since(begun), None, *_unready(error), request=told)
+    if token:
+        ours["Authorization"], told["Authorization"] = f"Bearer {token}", masked("Authorization", "")
+    left = timeouts(max(0.1, (timeout.total or 0) - _since(begun) / 1_000), timeout.connect or 5.0)
+    outcome = await _send(session, url, ours, body, left, context, (started_at, begun, told))
+    if options.oauth and outcome.status == 401:
+        session.tokens.forget(options.oauth, token)
+    return outcome
+
+
+async def _send(
+    session: Session,
+    url: str | URL,
+    headers: Mapping[str, str],
+    body: bytes,
+    timeout: aiohttp.ClientTimeout,
+    context: ssl.SSLContext | bool,
+    begun: tuple[float, float, Mapping[str, str]],
+) -> Outcome:
+    started_at, since, told = begun
     status: int | None = None
     try:
-        async with session.post(url, data=body, headers=headers, allow_redirects=False, timeout=timeout) as response:
+        async with session.to(url).post(
+            url, data=body, headers=headers, allow_redirects=False, timeout=timeout, ssl=context
+        ) as response:
             status = response.status
             content, truncated = await _read(response)
             return Outcome(
                 started_at,
-                _since(begun),
+                _since(since),
                 status,
                 _judge(status),
                 "",
                 _excerpt(response),
                 content,
                 truncated,
+                told,
             )
     except Exception as error:
-        return Outcome(started_at, _since(begun), status, *classify(error))
+        return Outcome(started_at, _since(since), status, *classify(error), request=told)
+
+
+def _unready(error: Exception) -> tuple[str, str]:
+    """Why a send could not even begin: a token that did not come, or TLS texts that cannot be used any more."""
+    if isinstance(error, AuthFailed):
+        return error.code, error.detail
+    if isinstance(error, tls.Unusable):
+        return "auth_error", f"the client certificate cannot be used: {error}"
+    code, detail = classify(error)
+    return code if code in OURS else "auth_error", detail.replace("the receiver", "the token server")
 
 
 def _since(begun: float) -> int:
@@ -134,6 +188,8 @@ def classify(error: Exception) -> tuple[str, str]:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, BlockedAddress):
         return "blocked_address", f"the host has an address that may not be called: {cause}"
+    if isinstance(error, TunnelRefused):
+        return error.code, error.detail
     for kinds, code, detail in _KINDS:
         if isinstance(error, kinds) or isinstance(cause, kinds):
             return code, detail
