@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from webhooks.decide import (
+    BREATH,
     LONGEST_WAIT,
     MAX_ATTEMPTS,
     SCHEDULE,
@@ -18,6 +19,7 @@ from webhooks.decide import (
     RetryAt,
     decide,
     retry_after,
+    slow_until,
 )
 from webhooks.transport import Outcome
 
@@ -39,11 +41,21 @@ def test_ten_tries_over_three_days() -> None:
     waits = [decide(n, answered(500), NOW, 0.0) for n in range(1, 10)]
     assert waits == [RetryAt(NOW + wait) for wait in SCHEDULE]
     assert decide(10, answered(500), NOW, 0.0) == Exhausted()
+
+
+@given(st.lists(st.integers(1, 86_400), max_size=12))
+def test_case_14_tries_are_one_more_than_the_schedule_is_long(schedule: list[int]) -> None:
+    decisions = [decide(n, answered(500), NOW, 0.0, schedule) for n in range(1, len(schedule) + 2)]
+    assert decisions == [*(RetryAt(NOW + wait) for wait in schedule), Exhausted()]
+
+
+def test_case_15_an_empty_schedule_is_a_single_try() -> None:
     assert decide(1, answered(500), NOW, 0.0, schedule=()) == Exhausted()
+    assert decide(1, failed("blocked_address"), NOW, 0.0, schedule=()) == Exhausted()
 
 
 @given(attempt=st.integers(1, 9), rand=st.floats(0, 1, exclude_max=True), asked=st.integers(0, 200_000))
-def test_never_earlier_than_asked(attempt: int, rand: float, asked: int) -> None:
+def test_case_70_jitter_is_never_earlier_than_asked(attempt: int, rand: float, asked: int) -> None:
     decision = decide(attempt, answered(429, retry_after=str(asked)), NOW, rand)
     least = max(SCHEDULE[attempt - 1], min(asked, LONGEST_WAIT))
     assert isinstance(decision, RetryAt)
@@ -53,6 +65,23 @@ def test_never_earlier_than_asked(attempt: int, rand: float, asked: int) -> None
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
 def test_any_2xx_is_delivered(status: int) -> None:
     assert decide(1, answered(status), NOW, 0.5) == Delivered()
+
+
+def test_a_receiver_may_end_its_endpoint_or_one_delivery() -> None:
+    assert decide(1, answered(500, webhook_delivery="disable"), NOW, 0.5) == DisableEndpoint("by receiver")
+    assert decide(1, answered(200, webhook_delivery=" Disable "), NOW, 0.5) == Delivered("by receiver")
+    assert decide(1, answered(400, webhook_delivery="abort-message"), NOW, 0.5) == Exhausted(aborted=True)
+    assert decide(1, answered(204, webhook_delivery="abort-message"), NOW, 0.5) == Delivered()
+    assert decide(1, answered(410, webhook_delivery="abort-message"), NOW, 0.5) == DisableEndpoint("gone")
+    assert decide(1, answered(500, webhook_delivery="keep-going"), NOW, 0.0) == RetryAt(NOW + 5)
+
+
+def test_only_a_429_slows_the_whole_endpoint() -> None:
+    assert slow_until(answered(503, retry_after="60"), NOW, 0.0) is None
+    assert slow_until(answered(429, retry_after="60"), NOW, 0.0) == NOW + 60
+    assert slow_until(answered(429, retry_after="60"), NOW, 0.5) == pytest.approx(NOW + 66)
+    assert slow_until(answered(429), NOW, 0.0) == NOW + BREATH
+    assert slow_until(answered(429, retry_after="0"), NOW, 0.0) == NOW + BREATH
 
 
 def test_gone_disables_at_once() -> None:
@@ -84,12 +113,12 @@ def test_both_polite_statuses_are_heard_and_others_not(status: int) -> None:
         ("١٢", 0.0),
     ],
 )
-def test_retry_after(header: str, seconds: float) -> None:
+def test_case_38_retry_after(header: str, seconds: float) -> None:
     assert retry_after(header, NOW) == seconds
 
 
 @given(st.text())
-def test_retry_after_stands_any_junk(header: str) -> None:
+def test_case_38_retry_after_stands_any_junk(header: str) -> None:
     assert 0.0 <= retry_after(header, NOW) <= LONGEST_WAIT
 
 

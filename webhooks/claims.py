@@ -76,8 +76,14 @@ def _row(result: Result) -> tuple[object, ...]:
         orjson.dumps(outcome.headers).decode(),
         outcome.body,
         outcome.truncated,
-        decision.reason if isinstance(decision, DisableEndpoint) else "",
+        _why_disable(decision),
     )
+
+
+def _why_disable(decision: Decision) -> str:
+    if isinstance(decision, Delivered):
+        return decision.disable
+    return decision.reason if isinstance(decision, DisableEndpoint) else ""
 
 
 def _status(decision: Decision) -> str:

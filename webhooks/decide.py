@@ -14,6 +14,8 @@ from webhooks.transport import Outcome
 SCHEDULE = (5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 MAX_ATTEMPTS = len(SCHEDULE) + 1
 LONGEST_WAIT = 86_400.0
+# An endpoint that has enough (429) and does not say for how long is left alone for this many seconds.
+BREATH = 5.0
 
 # Faults of the registration that time does not heal: two tries tell.
 _CONFIG_FAULTS = frozenset({"blocked_address", "invalid_url"})
@@ -23,7 +25,9 @@ _ASKS_TO_WAIT = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    pass
+    """`disable` names why the endpoint has to go all the same, or is ''."""
+
+    disable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +39,9 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    pass
+    """No more tries: they are used up, or (`aborted`) the receiver asked for no more of this delivery."""
+
+    aborted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,20 +54,39 @@ class DisableEndpoint:
 Decision = Delivered | RetryAt | Exhausted | DisableEndpoint
 
 
-def decide(attempt: int, outcome: Outcome, now: float, rand: float, schedule: Sequence[float] = SCHEDULE) -> Decision:
-    """`attempt` counts from 1, `now` is epoch seconds, `rand` is in [0, 1). No try comes earlier than asked."""
+def decide(
+    attempt: int, outcome: Outcome, now: float, rand: float, schedule: Sequence[float] | None = None
+) -> Decision:
+    """`attempt` counts from 1, `now` is epoch seconds, `rand` is in [0, 1). No try comes earlier than asked.
+
+    `schedule` holds the seconds to wait after each failed try; None is SCHEDULE, an empty one means a single try. A
+    receiver may answer with the header `webhook-delivery`: `disable` ends the endpoint, `abort-message` this delivery.
+    """
+    waits = SCHEDULE if schedule is None else schedule
+    wish = outcome.headers.get("webhook-delivery", "").strip().lower()
     if outcome.ok:
-        return Delivered()
+        return Delivered("by receiver" if wish == "disable" else "")
     if outcome.status == 410:
         return DisableEndpoint("gone")
-    if attempt > len(schedule) or (outcome.error_code in _CONFIG_FAULTS and attempt >= _CONFIG_TRIES):
+    if wish == "disable":
+        return DisableEndpoint("by receiver")
+    if wish == "abort-message":
+        return Exhausted(aborted=True)
+    if attempt > len(waits) or (outcome.error_code in _CONFIG_FAULTS and attempt >= _CONFIG_TRIES):
         return Exhausted()
     if outcome.error_code == "interrupted":
         return RetryAt(now)
-    wait = schedule[attempt - 1]
+    wait = float(waits[attempt - 1])
     if outcome.status in _ASKS_TO_WAIT:
         wait = max(wait, retry_after(outcome.headers.get("retry-after", ""), now))
     return RetryAt(now + jittered(wait, rand))
+
+
+def slow_until(outcome: Outcome, now: float, rand: float) -> float | None:
+    """Until which epoch second the whole endpoint wants to be left alone: after a 429, for as long as it says."""
+    if outcome.status != 429:
+        return None
+    return now + jittered(retry_after(outcome.headers.get("retry-after", ""), now) or BREATH, rand)
 
 
 def retry_after(header: str, now: float) -> float:
