@@ -16,9 +16,10 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import uvloop
 
-from bench import channels, embedding, intake, process, rendering, streams, turns, webhooks
+from bench import channels, embedding, intake, process, rendering, streams, turns
 from bench.goals import Outcome, above, table
 from bench.stores import Stores, stores
+from bench.webhooks import drain
 from kernel.db import Database
 
 Measure = Callable[[Stores, bool], Awaitable[list[Outcome]]]
@@ -42,7 +43,7 @@ async def _outbound(on: Stores, quick: bool) -> list[Outcome]:
     try:
         database = await Database.connect(on.app_url, name="parley-bench")
         try:
-            figures = await webhooks.measure(database, requests=1_000 if quick else 6_000, rounds=1 if quick else 3)
+            figures = await drain.measure(database, requests=1_000 if quick else 6_000, rounds=1 if quick else 3)
         finally:
             await database.close()
     finally:

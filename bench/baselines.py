@@ -4,7 +4,7 @@
     echo     a Telegram bot that repeats what it hears, nothing stored (E)
     insert   verify, parse and one INSERT for each request on asyncpg's pool as it comes
 
-Each runs as `python -m bench.baselines NAME` and prints its root URL. The bare client (D) is in `bench.webhooks`.
+Each runs as `python -m bench.baselines NAME` and prints its root URL. The bare client (D) is in `bench.webhooks.drain`.
 """
 
 from __future__ import annotations

@@ -6,20 +6,17 @@ process for each request. Publishing is done before the clock starts. Rounds alt
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
-import sys
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_network
 from typing import Any
 
 import aiohttp
-import uvloop
 
+from bench.webhooks.sink import sink
 from kernel.db import Database
 from kernel.ids import new_id
 from kernel.secrets import KeyRing, generate_ring
@@ -29,27 +26,6 @@ from webhooks.signing import new_secret, secret_key, signed_headers
 
 _LOOPBACK = (ip_network("127.0.0.0/8"),)
 _FLOOR, _GOAL = 0.55, 0.75
-_RECEIVER = """
-import asyncio, sys
-ANSWER = b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nContent-Type: text/plain\\r\\n\\r\\nok"
-class Sink(asyncio.Protocol):
-    def connection_made(self, transport):
-        self.transport, self.buffer = transport, b""
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\\r\\n\\r\\n")) >= 0:
-            head = self.buffer[:end].lower()
-            size = int(head.split(b"content-length:")[1].split(b"\\r\\n")[0])
-            if len(self.buffer) < end + 4 + size:
-                return
-            self.buffer = self.buffer[end + 4 + size:]
-            self.transport.write(ANSWER)
-async def main():
-    server = await asyncio.get_running_loop().create_server(Sink, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
-asyncio.run(main())
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,21 +104,14 @@ async def measure(
 ) -> dict[str, Any]:
     """Interleaved rounds; returns medians and the ratio of CPU costs, bare over outbox."""
     keyring = KeyRing.parse(generate_ring())
-    receiver = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _RECEIVER, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    assert receiver.stdout and receiver.stdin
-    try:
-        url = f"http://127.0.0.1:{int(await receiver.stdout.readline())}/hook"
+    async with sink() as at:
+        url = f"{at.url}/hook"
         await bare(url, concurrency * 2, concurrency)
         await outbox(database, keyring, url, concurrency * 2, concurrency)
         pairs = [
             (await bare(url, requests, concurrency), await outbox(database, keyring, url, requests, concurrency))
             for _ in range(rounds)
         ]
-    finally:
-        receiver.stdin.close()
-        await receiver.wait()
     ratios = [plain.micros / ours.micros for plain, ours in pairs]
     return {
         "goal": "G10",
@@ -155,36 +124,3 @@ async def measure(
         "floor": _FLOOR,
         "ambition": _GOAL,
     }
-
-
-def show(figures: dict[str, Any]) -> None:
-    print(f"{'outbound delivery':<34}{'CPU us/op':>12}{'per second':>12}")
-    print(f"{'bare aiohttp POST':<34}{figures['bare_cpu_us']:>12}{figures['bare_per_second']:>12}")
-    print(f"{'outbox, every attempt recorded':<34}{figures['outbox_cpu_us']:>12}{figures['outbox_per_second']:>12}")
-    low, high = figures["ratio_range"]
-    print(f"ratio {figures['ratio']} [{low}-{high}], floor {_FLOOR}, ambition {_GOAL}")
-
-
-async def _run(url: str, requests: int, concurrency: int, rounds: int) -> dict[str, Any]:
-    database = await Database.connect(url, name="parley-bench")
-    try:
-        return await measure(database, requests=requests, concurrency=concurrency, rounds=rounds)
-    finally:
-        await database.close()
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Exit code 0 when the floor holds, 1 when it does not. Needs a migrated database under the app's role."""
-    parser = argparse.ArgumentParser(prog="bench.webhooks", description=__doc__)
-    parser.add_argument("--database-url", required=True)
-    parser.add_argument("--requests", type=int, default=8_000)
-    parser.add_argument("--concurrency", type=int, default=200)
-    parser.add_argument("--rounds", type=int, default=3)
-    given = parser.parse_args(argv)
-    figures = uvloop.run(_run(given.database_url, given.requests, given.concurrency, given.rounds))
-    show(figures)
-    return 0 if figures["ratio"] >= _FLOOR else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())
