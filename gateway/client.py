@@ -221,3 +221,15 @@ async def put(url: str, body: Json) -> None:
                 raise CallFailed(f"{url}: HTTP {response.status}")
     except (aiohttp.ClientError, OSError, TimeoutError) as error:
         raise CallFailed(str(error) or type(error).__name__) from error
+
+
+async def hand_on(url: str, body: bytes, headers: dict[str, str]) -> int:
+    """Gives a message to somebody's program and returns its status. Raises CallFailed."""
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=_TIMEOUT) as session,
+            session.post(url, data=body, headers=headers, allow_redirects=False) as response,
+        ):
+            return response.status
+    except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        raise CallFailed(str(error) or type(error).__name__) from error

@@ -7,20 +7,18 @@ import io
 import json
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-import aiohttp
 import asyncpg
 import pytest
 from aiohttp import web
 
 from gateway.cli import main
 from gateway.client import CallFailed, Target, connect
-from gateway.commands import listen, ports
+from gateway.commands import ports
 from gateway.commands.grammar import names
 from gateway.commands.reading import MOST_DOCUMENTS, Document, Fault, batches, read, stamps
 from gateway.commands.terminal import plain
@@ -32,7 +30,6 @@ from simulators.telegram.server import Simulator, run_simulator
 from tests.conftest import Stores
 from tests.gateway_parts import TOKEN
 from tests.http_face import Server, client, served
-from webhooks import signing
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,23 +218,6 @@ async def test_an_overloaded_gateway_is_asked_again_under_the_same_key() -> None
         with pytest.raises(CallFailed, match="HTTP 502 and not Parley's"):
             await api.get("/proxy")
     await runner.cleanup()
-
-
-async def test_the_receiver_believes_signatures_only(capsys: pytest.CaptureFixture[str]) -> None:
-    secret = signing.new_secret()
-    receiver = listen.Receiver([secret], [200, 500], as_lines=True)
-    body = b'{"type": "ping", "data": {}}'
-    good = signing.signed_headers([signing.secret_key(secret)], "evt_1", int(time.time()), body)
-    async with listen._serving(receiver, "127.0.0.1", 0) as url, aiohttp.ClientSession() as session:
-        answered = []
-        for headers in (good, good, {**good, "webhook-signature": "v1,AAAA"}, {}):
-            async with session.post(url, data=body, headers=headers) as response:
-                answered.append(response.status)
-    assert answered == [200, 500, 401, 401]
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert [line["signature"] for line in lines[:2]] == ["verified", "verified"]
-    assert lines[1]["repeated"]
-    assert lines[0]["event"]["type"] == "ping"
 
 
 async def test_settings_and_secrets(shell: Command) -> None:

@@ -165,8 +165,16 @@ def _webhooks(commands: Commands) -> None:
     resend.add_argument("delivery_id")
     listen = _command(webhooks, "listen", "listen:run", "run a local receiver that verifies and prints", _remote())
     _listening(listen, 0, "default: a free one")
-    listen.add_argument("--secret", metavar="SECRET", help="whsec_…; without it signatures are not checked")
-    listen.add_argument("--status", default="200", help="what to answer, in turn: 200,500,…")
+    listen.add_argument(
+        "--secret", action="append", help="whsec_… or whpk_…, may be repeated; without it signatures are not checked"
+    )
+    listen.add_argument("--status", default="200", help="what each event's tries are answered, in turn: 500,500,200")
+    listen.add_argument("--delay", default="0", metavar="SECONDS", help="… and how long that takes, in turn: 20,0")
+    listen.add_argument("--header", action="append", metavar="'NAME: VALUE'", help="… and with what; may be repeated")
     listen.add_argument("--register", action="store_true", help="register as an endpoint for as long as it runs")
-    listen.add_argument("--events", default="*", help="with --register: types and patterns (default: *)")
+    listen.add_argument(
+        "--poll", action="store_true", help="ask for events over REST: nothing has to reach this machine"
+    )
+    listen.add_argument("--forward", metavar="URL", help="with --poll: hand each event on to this address, signed")
+    listen.add_argument("--events", default="*", help="with --register or --poll: types and patterns (default: *)")
     listen.set_defaults(endless=True)

@@ -1,73 +1,40 @@
-"""parley webhooks listen: a local receiver that checks signatures and prints what arrives."""
+"""parley webhooks listen: a local receiver that checks signatures, prints what arrives and answers as it is told."""
 
 from __future__ import annotations
 
 import asyncio
-import itertools
+import re
 import time
 from argparse import Namespace
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import orjson
 from aiohttp import web
 
 from gateway.cli import UsageError
-from gateway.client import connect, find_target
+from gateway.client import CallFailed, connect, find_target, hand_on
 from gateway.commands import ports
-from gateway.commands.terminal import as_json, note, out
+from gateway.commands.feed import Feed
+from gateway.commands.receiver import Receiver, Script, Seen, show
+from gateway.commands.terminal import note
 from gateway.commands.webhooks import patterns
 from kernel.errors import ConfigError
+from kernel.types import Json
 from webhooks import signing
 
 _LARGEST = 16 << 20
-
-
-class Receiver:
-    """`secrets` empty: signatures are not checked. `statuses` are answered in turn, the last for ever."""
-
-    def __init__(self, secrets: list[str], statuses: Sequence[int], *, as_lines: bool) -> None:
-        self.secrets = secrets
-        self._statuses: Iterator[int] = itertools.chain(statuses, itertools.repeat(statuses[-1]))
-        self._as_lines = as_lines
-        self._seen: set[str] = set()
-
-    async def receive(self, request: web.Request) -> web.Response:
-        """401 for what must not be believed, else the next status."""
-        body = await request.read()
-        fault = self._fault(request, body)
-        status = 401 if fault else next(self._statuses)
-        self._print(request, body, fault, status)
-        return web.Response(status=status, text=fault or "")
-
-    def _fault(self, request: web.Request, body: bytes) -> str:
-        if not self.secrets:
-            return ""
-        try:
-            signing.verify(self.secrets, request.headers, body, time.time())
-        except signing.SignatureRefused as error:
-            return str(error)
-        return ""
-
-    def _print(self, request: web.Request, body: bytes, fault: str, status: int) -> None:
-        name = request.headers.get("webhook-id", "")
-        repeated, signature = name in self._seen, fault or ("verified" if self.secrets else "not checked")
-        self._seen.add(name)
-        try:
-            event = orjson.loads(body)
-        except orjson.JSONDecodeError:
-            event = body.decode(errors="replace")
-        if self._as_lines:
-            line = {"id": name, "signature": signature, "answered": status, "repeated": repeated, "event": event}
-            out(orjson.dumps(line).decode())
-            return
-        kind = event.get("type", "?") if isinstance(event, dict) else "?"
-        out(f"{time.strftime('%H:%M:%S')} {kind}  {name}{' (again)' if repeated else ''}  {signature} -> {status}")
-        as_json(event.get("data") if isinstance(event, dict) else event)
+_LONGEST_DELAY = 3_600.0
+_EVERY = 1.0  # seconds between two questions for events
 
 
 async def run(options: Namespace) -> int:
-    receiver = Receiver(_secrets(options.secret), _statuses(options.status), as_lines=options.json)
+    script = _script(options)
+    if options.poll:
+        return await _poll(options)
+    if options.forward:
+        raise UsageError("--forward goes with --poll: otherwise register your program's own address")
+    receiver = Receiver(_checked(options.secret or []), script, as_lines=options.json)
     if options.port and not ports.is_free(options.host, options.port):
         raise ConfigError(f"--port: {options.port} is taken by another program")
     async with _serving(receiver, options.host, options.port) as url:
@@ -79,20 +46,49 @@ async def run(options: Namespace) -> int:
     return 0
 
 
-def _secrets(given: str | None) -> list[str]:
-    try:
-        for secret in filter(None, [given]):
-            signing.secret_key(secret)
-    except ValueError as error:
-        raise UsageError(f"--secret: {error}") from error
-    return [given] if given else []
+def _checked(secrets: list[str]) -> list[str]:
+    """The keys to check with. Raises UsageError."""
+    for secret in secrets:
+        try:
+            if not re.fullmatch(r"whpk_[A-Za-z0-9+/]{43}=", secret):
+                signing.secret_key(secret)
+        except ValueError as error:
+            raise UsageError(f"--secret: {error}; whsec_… checks v1, whpk_… checks v1a") from error
+    return secrets
+
+
+def _script(options: Namespace) -> Script:
+    return Script(_statuses(options.status), _delays(options.delay), _headers(options.header or []))
+
+
+def _parts(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def _statuses(text: str) -> list[int]:
-    parts = [part.strip() for part in text.split(",") if part.strip()]
+    parts = _parts(text)
     if not parts or not all(part.isdecimal() and 200 <= int(part) <= 599 for part in parts):
         raise UsageError("--status: numbers from 200 to 599, separated by commas")
     return [int(part) for part in parts]
+
+
+def _delays(text: str) -> list[float]:
+    parts = _parts(text)
+    if not parts or not all(re.fullmatch(r"\d{1,4}(\.\d{1,3})?", part, re.ASCII) for part in parts):
+        raise UsageError("--delay: seconds, separated by commas")
+    if max(map(float, parts)) > _LONGEST_DELAY:
+        raise UsageError("--delay: an hour at most")
+    return [float(part) for part in parts]
+
+
+def _headers(given: list[str]) -> dict[str, str]:
+    found = {}
+    for line in given:
+        name, colon, value = line.partition(":")
+        if not colon or not re.fullmatch(r"[\w!#$%&'*+.^`|~-]+", name, re.ASCII) or not value.strip().isprintable():
+            raise UsageError(f"--header: {line!r} is not `Name: value`")
+        found[name] = value.strip()
+    return found
 
 
 @asynccontextmanager
@@ -122,3 +118,54 @@ async def _registered(options: Namespace, url: str, receiver: Receiver) -> Async
             yield
         finally:
             await asyncio.shield(client.delete(f"/api/v1/webhooks/{made['webhook_id']}"))
+
+
+async def _poll(options: Namespace) -> int:
+    """Prints events as REST tells of them, and hands each on where --forward says, signed like a delivery."""
+    if options.register:
+        raise UsageError("--poll needs no endpoint: leave --register out")
+    keys = _signers(options)
+    async with connect(find_target(options)) as client:
+        feed = Feed(client, patterns(options.events))
+        await feed.begin()
+        note(f"asking {client.target.url} for events (Ctrl-C ends)")
+        while True:
+            for event in await _unseen(feed):
+                show(await _handed_on(options.forward, keys, event), as_lines=options.json)
+            await asyncio.sleep(_EVERY)
+
+
+def _signers(options: Namespace) -> list[signing.SigningKey]:
+    """What events are signed with when they are handed on. Raises UsageError."""
+    if not options.forward:
+        return []
+    secrets = options.secret or [signing.new_secret()]
+    if not options.secret:
+        note(f"signing with {secrets[0]}")
+    try:
+        return [signing.signing_key(secret) for secret in secrets]
+    except ValueError as error:
+        raise UsageError(f"--secret: {error}") from error
+
+
+async def _unseen(feed: Feed) -> list[Json]:
+    """Nothing while the gateway is away: it is asked again."""
+    try:
+        return await feed.unseen()
+    except CallFailed as error:
+        if 0 < error.answered < 500:
+            raise
+        note(f"{error.message}; asking again")
+        return []
+
+
+async def _handed_on(url: str | None, keys: list[signing.SigningKey], event: Json) -> Seen:
+    if not url:
+        return Seen(event["id"], "polled", None, 1, False, event)
+    body = orjson.dumps(event)
+    headers = signing.signed_headers(keys, event["id"], int(time.time()), body)
+    try:
+        status = await hand_on(url, body, {**headers, "Content-Type": "application/json"})
+    except CallFailed as error:
+        return Seen(event["id"], f"polled; {url} does not answer ({error.message})", None, 1, False, event)
+    return Seen(event["id"], f"polled, signed for {url}", status, 1, False, event)
