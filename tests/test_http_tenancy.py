@@ -127,7 +127,7 @@ async def test_no_route_knows_another_workspaces_objects(
     tried = set()
     for path, methods in api["paths"].items():
         names = re.findall(r"{(\w+)}", path)
-        if not names or path.startswith("/channels/"):
+        if not names or path.startswith(("/channels/", "/api/v1/event-types/")):  # the same for everybody
             continue
         for method, operation in methods.items():
             body = example(operation, api) if "requestBody" in operation else None

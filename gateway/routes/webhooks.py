@@ -94,12 +94,6 @@ class EventQuery(Paging):
     type: str = Field("", max_length=128)
 
 
-class EventTypeView(View):
-    type: str
-    description: str
-    example: dict[str, Any]
-
-
 async def register(call: Call) -> Json:
     asked: NewWebhook = call.body
     ground = call.services.ground
@@ -183,18 +177,6 @@ async def event(call: Call) -> Json:
     if found is None:
         raise NotFound("there is no such event")
     return found
-
-
-async def event_types(call: Call) -> Json:
-    return page(
-        (
-            [
-                {"type": name, "description": kind.description, "example": dict(kind.example)}
-                for name, kind in events.EVENT_TYPES.items()
-            ],
-            None,
-        )
-    )
 
 
 _HOOKS, _DELIVERIES = "/api/v1/webhooks", "/api/v1/deliveries"
@@ -290,14 +272,5 @@ ROUTES = [
     ),
     Route(
         "GET", "/api/v1/events/{event_id}", event, "read", "One event", "webhooks", response=Event, errors=(NotFound,)
-    ),
-    Route(
-        "GET",
-        "/api/v1/event-types",
-        event_types,
-        "read",
-        "Every type of event, with an example",
-        "webhooks",
-        response=Listed[EventTypeView],
     ),
 ]
