@@ -168,16 +168,16 @@ async def disconnect(conn: Connection, account_id: str) -> None:
 
 async def report(conn: Connection, workspace_id: str, account_id: str, failure: str) -> None:
     """Notes that the platform refuses this bot (or, with an empty failure, that it works again)."""
-    changed = await conn.fetchval(
+    changed = await conn.fetchrow(
         """
         UPDATE channel_accounts SET failure = $2, status = CASE WHEN $2 = '' THEN 'connected' ELSE 'failed' END
-        WHERE account_id = $1 AND failure <> $2 AND status <> 'disconnected' RETURNING account_id
+        WHERE account_id = $1 AND failure <> $2 AND status <> 'disconnected' RETURNING account_id, kind, name
         """,
         account_id,
         failure,
     )
     if changed and failure:
-        await publish(conn, workspace_id, "channel.failed", {"account_id": account_id, "reason": failure})
+        await publish(conn, workspace_id, "channel.failed", {**changed, "reason": failure})
 
 
 async def to_poll(conn: Connection, ring: KeyRing) -> list[Account]:

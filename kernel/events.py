@@ -52,7 +52,9 @@ async def publish(conn: Connection, workspace_id: str, event_type: str, data: Ma
 async def publish_many(
     conn: Connection, workspace_id: str, events: Sequence[tuple[str, Mapping[str, Any]]]
 ) -> list[str]:
-    """`publish` for several events in one statement; ids in the same order. Raises ValueError like it."""
+    """`publish` for several events in one statement; ids in the same order. Raises like it."""
+    if not events:
+        return []
     for event_type, _ in events:
         if event_type not in EVENT_TYPES:
             raise ValueError(f"unknown event type {event_type!r}")

@@ -144,7 +144,7 @@ async def _rate(conn: Connection, message: Json, user_id: str, rating: str, comm
     if changed is None:
         return
     workspace_id = await conn.fetchval("SELECT current_workspace()")
-    about = {name: message[name] for name in ("message_id", "conversation_id", "session_id", "turn_id")}
+    about = {name: message[name] or None for name in ("message_id", "conversation_id", "session_id", "turn_id")}
     await publish(
         conn,
         workspace_id,

@@ -9,7 +9,7 @@ from pgvector import HalfVector
 
 from kernel.db import Connection
 from kernel.errors import NotFound
-from kernel.events import publish
+from kernel.events import publish_many
 from kernel.ids import new_id
 from kernel.types import Json
 from pipeline.embedding.batcher import Vectors
@@ -43,7 +43,8 @@ async def known_hashes(conn: Connection, collection_id: str, external_ids: Seque
 
 async def put(conn: Connection, workspace_id: str, collection_id: str, documents: Sequence[Document]) -> int:
     """Writes documents in place of those with the same external id, chunks and all. Returns the chunks written."""
-    ids = [await _put_one(conn, workspace_id, collection_id, document) for document in documents]
+    placed = [await _put_one(conn, workspace_id, collection_id, document) for document in documents]
+    ids = [document_id for document_id, _ in placed]
     await conn.execute("DELETE FROM chunks WHERE workspace_id = $1 AND document_id = ANY ($2)", workspace_id, ids)
     pairs = [
         (document_id, position, chunk)
@@ -73,22 +74,23 @@ async def put(conn: Connection, workspace_id: str, collection_id: str, documents
         [place for _, place in views],
         [HalfVector(row) for document in documents for row in document.vectors],
     )
-    for document_id, document in zip(ids, documents, strict=True):
-        await publish(
-            conn,
-            workspace_id,
-            "document.indexed",
-            {
-                "document_id": document_id,
-                "external_id": document.external_id,
-                "title": document.title,
-                "chunks": len(document.chunks),
-            },
-        )
+    told = [
+        {
+            "document_id": document_id,
+            "source_id": source_id,
+            "collection_id": collection_id,
+            "external_id": document.external_id,
+            "title": document.title,
+            "chunks": len(document.chunks),
+        }
+        for (document_id, source_id), document in zip(placed, documents, strict=True)
+    ]
+    await publish_many(conn, workspace_id, [("document.indexed", data) for data in told])
     return len(pairs)
 
 
-async def _put_one(conn: Connection, workspace_id: str, collection_id: str, document: Document) -> str:
+async def _put_one(conn: Connection, workspace_id: str, collection_id: str, document: Document) -> tuple[str, str]:
+    """Returns the ids of the document and of its source."""
     source_id = await conn.fetchval(
         """
         INSERT INTO sources (workspace_id, source_id, collection_id, kind, uri) VALUES ($1, $2, $3, $4, $5)
@@ -120,7 +122,7 @@ async def _put_one(conn: Connection, workspace_id: str, collection_id: str, docu
         document.content_hash,
         document.metadata,
     )
-    return document_id
+    return document_id, source_id
 
 
 async def list_sources(conn: Connection, limit: int, before: str | None) -> list[Json]:
@@ -163,8 +165,10 @@ async def get_source(conn: Connection, source_id: str) -> Json:
 
 async def delete_source(conn: Connection, workspace_id: str, source_id: str) -> None:
     """Removes a source with its documents, from search at once. Raises NotFound."""
-    gone = await conn.fetch("SELECT document_id, external_id, title FROM documents WHERE source_id = $1", source_id)
+    gone = await conn.fetch(
+        "SELECT document_id, source_id, collection_id, external_id, title FROM documents WHERE source_id = $1",
+        source_id,
+    )
     if await conn.fetchval("DELETE FROM sources WHERE source_id = $1 RETURNING source_id", source_id) is None:
         raise NotFound(f"no source {source_id}")
-    for row in gone:
-        await publish(conn, workspace_id, "document.deleted", dict(row))
+    await publish_many(conn, workspace_id, [("document.deleted", dict(row)) for row in gone])

@@ -118,8 +118,9 @@ class Ingester:
         errors: list[Json] = [{"external_id": p.item.external_id, "message": cause} for p, cause in failed]
         async with self._database.workspace(job.workspace_id) as conn:
             written = await documents.put(conn, job.workspace_id, job.collection_id, ready) if ready else 0
-            for error in errors:
-                await publish(conn, job.workspace_id, "document.failed", {**error, "job_id": job.job_id})
+            for pending, cause in failed:
+                told = {"external_id": pending.item.external_id, "collection_id": job.collection_id, "reason": cause}
+                await publish(conn, job.workspace_id, "document.failed", {**told, "job_id": job.job_id})
             positions = [p.position for p in (*batch, *(p for p, _ in failed))]
             held = await jobs.progress(conn, job, positions, written, errors, _LEASE)
             if not held:
