@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from kernel.migrate import migrate
 from kernel.queue import open_redis
 from kernel.secrets import KeyRing, generate_ring
 from kernel.settings import Settings
+from tests.event_check import check_events, made_up_events
 
 # How fast examples come is the machine's business: no test asserts the clock.
 hypothesis.settings.register_profile("here", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -52,6 +53,9 @@ async def stores() -> AsyncIterator[Stores]:
                 app_url = postgres.url.replace("//postgres@", "//parley:test@")
                 await migrate(postgres.url, app_url)
                 yield Stores(postgres.url, app_url, redis.url, supervisor.pids)
+                conn = await asyncpg.connect(postgres.url)
+                await check_events(conn)  # of workspaces that tests have made for themselves
+                await conn.close()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -112,26 +116,30 @@ async def admin(stores: Stores) -> AsyncIterator[asyncpg.Connection[asyncpg.Reco
 
 
 @pytest.fixture
-async def workspace_id(database: Database, stores: Stores) -> AsyncIterator[str]:
+async def workspace_id(database: Database, stores: Stores, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     made = await make_workspace(database)
     yield made
-    await abandon(stores, made)
+    await abandon(stores, made, made_up_events(request.module.__name__))
 
 
 @pytest.fixture
-async def second_workspace(database: Database, stores: Stores) -> AsyncIterator[str]:
+async def second_workspace(database: Database, stores: Stores, request: pytest.FixtureRequest) -> AsyncIterator[str]:
     made = await make_workspace(database)
     yield made
-    await abandon(stores, made)
+    await abandon(stores, made, made_up_events(request.module.__name__))
 
 
-async def abandon(stores: Stores, workspace_id: str) -> None:
-    """Leaves no work behind that the next test's sweeps would find."""
+async def abandon(stores: Stores, workspace_id: str, made_up: Collection[str] = ()) -> None:
+    """Looks at the events that were published, and leaves no work behind that the next test's sweeps would find."""
     conn = await asyncpg.connect(stores.admin_url)
     await conn.execute("DELETE FROM inbound_updates WHERE workspace_id = $1", workspace_id)
     await conn.execute("DELETE FROM channel_accounts WHERE workspace_id = $1", workspace_id)
     await conn.execute("DELETE FROM webhooks WHERE workspace_id = $1", workspace_id)
-    await conn.close()
+    try:
+        await check_events(conn, workspace_id, made_up)
+    finally:
+        await conn.execute("DELETE FROM events WHERE workspace_id = $1", workspace_id)
+        await conn.close()
 
 
 async def make_workspace(database: Database) -> str:
