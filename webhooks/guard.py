@@ -16,6 +16,8 @@ from typing import Any
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
+from webhooks.bounded import bound
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LookUp = Callable[[str, int, int], Sequence[Any]]
@@ -169,7 +171,8 @@ def _result(host: str, entry: Any) -> ResolveResult:
 def guarded_connector(
     allow: Sequence[Network] = (), *, limit: int = 200, ask: LookUp = look_up
 ) -> aiohttp.TCPConnector:
-    """A connector that checks names when they resolve and, again, the exact address and port of every dial.
+    """A connector that checks names when they resolve and, again, the exact address and port of every dial, and that
+    takes bounded answers only.
 
     The second check covers what never passes a resolver: literals in a URL and whatever the C library reads as one. A
     name is asked for once and dialled by the answer, so there is no second answer that could differ.
@@ -182,9 +185,11 @@ def guarded_connector(
             raise BlockedAddress(reason)
         return socket.socket(family=family, type=kind, proto=proto)
 
-    return aiohttp.TCPConnector(
+    connector = aiohttp.TCPConnector(
         resolver=GuardedResolver(allow, ask),
         socket_factory=vetted_socket,
         limit=limit,
         keepalive_timeout=4,  # below the 5 s after which common servers hang up on an idle connection
     )
+    bound(connector)
+    return connector

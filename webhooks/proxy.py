@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp.client_exceptions import ClientConnectorError
 from yarl import URL
 
+from webhooks.bounded import bound
 from webhooks.guard import BlockedAddress, Network, address_verdict, port_verdict
 from webhooks.options import basic
 
@@ -95,6 +96,7 @@ class TunnelConnector(aiohttp.TCPConnector):
 
     def __init__(self, proxy: Proxy, allow: Sequence[Network] = (), *, limit: int = 200) -> None:
         super().__init__(limit=limit, keepalive_timeout=_KEEPALIVE)
+        bound(self)
         self._egress = proxy
         self._allow = allow
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 import time
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ __all__ = ["MAX_BODY", "OURS", "Outcome", "Session", "classify", "open_session",
 
 # What is wrong on our side: no reason to think ill of the endpoint.
 OURS = frozenset({"resolver_error", "proxy_error", "secret_unreadable", "interrupted", "unexpected_error"})
+_RESETS = frozenset((errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE))
 _MAX_HEADERS, _MAX_HEADER = 24, 256
 _NONE: Mapping[str, str] = {}
 _PRIVATE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
@@ -190,6 +192,8 @@ def classify(error: Exception) -> tuple[str, str]:
         return "blocked_address", f"the host has an address that may not be called: {cause}"
     if isinstance(error, TunnelRefused):
         return error.code, error.detail
+    if isinstance(cause, OSError) and (cause.errno in _RESETS or isinstance(cause.__cause__, ConnectionResetError)):
+        cause = ConnectionResetError()  # which aiohttp's own class for it is not
     for kinds, code, detail in _KINDS:
         if isinstance(error, kinds) or isinstance(cause, kinds):
             return code, detail
