@@ -78,7 +78,8 @@ class Opened(View):
     expires_at: datetime
     capabilities: list[Capability]
     theme: dict[str, str]
-    workspace: str = Field(description="The workspace's name")
+    workspace_id: str
+    workspace: str = Field(description="Its name")
 
 
 async def invite(call: Call) -> Json:
@@ -141,6 +142,7 @@ async def begin(call: Call) -> Json:
         "expires_at": instant(session.expires),
         "capabilities": link.capabilities,
         "theme": link.theme,
+        "workspace_id": link.workspace_id,
         "workspace": name,
     }
 

@@ -1,0 +1,85 @@
+/* One endpoint: how it fares, a test with its result, secrets, recovery, its log. */
+
+import { may, post, remove } from "./api.js";
+import { card, meaning, verdict } from "./attempts.js";
+import { log } from "./deliveries.js";
+import { settled } from "./delivery.js";
+import { announce, busy, button, confirmed, facts, h, link, time } from "./dom.js";
+import { one, patterns, standing } from "./endpoints.js";
+import * as recover from "./recover.js";
+import * as secrets from "./secrets.js";
+
+export async function view({ parts: [id], refresh, current }) {
+  const hook = await one(id);
+  const problems = h("div", { id: "problems" });
+  const [recent, secret] = await Promise.all([log({ webhook_id: id }, null), secrets.section(hook, refresh)]);
+  return {
+    title: hook.url,
+    actions: may("manage") ? h("div", { class: "actions" }, actions(hook, problems, refresh)) : null,
+    body: [
+      problems,
+      secrets.shownOnce(id),
+      overview(hook),
+      may("manage") && hook.status === "enabled" ? test(hook, current) : null,
+      secret,
+      may("manage") && hook.status === "enabled" ? recover.section(hook, current) : null,
+      h("section", { class: "panel", "aria-labelledby": "log-heading" }, h("h3", { id: "log-heading" }, "Deliveries"), recent),
+    ].filter(Boolean),
+  };
+}
+
+function overview(hook) {
+  return h("section", { class: "panel", "aria-label": "Overview" }, facts([
+    ["State", standing(hook)],
+    hook.failing_since ? ["Failing since", time(hook.failing_since, { exact: true })] : null,
+    ["Receives", patterns(hook.events)],
+    hook.description ? ["Description", h("span", { dir: "auto" }, hook.description)] : null,
+    ["Added", time(hook.created_at, { exact: true })],
+    ["Id", h("code", {}, hook.webhook_id)],
+  ]));
+}
+
+function actions(hook, problems, refresh) {
+  const path = `/webhooks/${hook.webhook_id}`;
+  const off = hook.status === "disabled";
+  return [
+    link(`#endpoints/${hook.webhook_id}/edit`, "Change", { class: "button" }),
+    button(off ? "Enable" : "Disable", (event) => busy(event.target, problems, async () => {
+      if (!off && !(await confirmed("Disable this endpoint?", "New events are not kept for it. What is owed waits until it is enabled again.", "Disable"))) return;
+      await post(`${path}/${off ? "enable" : "disable"}`);
+      announce(off ? "Enabled" : "Disabled");
+      await refresh("switch");
+    }), { id: "switch" }),
+    button("Remove", (event) => busy(event.target, problems, async () => {
+      if (!(await confirmed("Remove this endpoint?", "What is owed to it is cancelled. Its log stays.", "Remove"))) return;
+      await remove(path);
+      announce("Removed");
+      location.hash = "#endpoints";
+    }), { class: "danger" }),
+  ];
+}
+
+/** A signed ping, and what the receiver made of it. */
+function test(hook, current) {
+  const outcome = h("div", { id: "test-outcome" });
+  const send = button("Send a test", (event) => busy(event.target, outcome, async () => {
+    outcome.replaceChildren(h("p", { class: "soft" }, "Waiting for the receiver …"));
+    const owed = await post(`/webhooks/${hook.webhook_id}/test`);
+    const found = await settled(owed.delivery_id, 0, current);
+    const [attempt] = found.attempt_log;
+    outcome.replaceChildren(...(attempt ? result(found, attempt) : [h("p", {}, "It was not tried yet. ", link(`#deliveries/${owed.delivery_id}`, "See the log"))]));
+    announce(attempt ? `The receiver answered ${attempt.status_code || "nothing"}. ${meaning(attempt)}` : "It was not tried yet");
+  }));
+  return h("section", { class: "panel", "aria-labelledby": "test-heading" },
+    h("h3", { id: "test-heading" }, "Test"),
+    h("p", { class: "hint" }, "Sends a signed ping to this endpoint alone."),
+    send, outcome);
+}
+
+function result(found, attempt) {
+  return [
+    h("p", {}, verdict(attempt), " ", meaning(attempt), " ", link(`#deliveries/${found.delivery_id}`, "See the delivery")),
+    h("ul", { class: "cards" }, card(attempt, { open: true })),
+  ];
+}
+
