@@ -41,6 +41,7 @@ _log = log.get("http")
 
 WebHandler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+BEGUN = web.RequestKey("begun", web.StreamResponse)  # the stream that has been opened in answer to a request
 _SANE = re.compile(r"[\w.-]{1,128}", re.ASCII)
 # A random half for the process and a number: a random id for each request would cost the platforms' path 2 µs.
 _PROCESS = os.urandom(8).hex()
@@ -85,12 +86,19 @@ def refusal(error: ParleyError, request_id: str) -> web.Response:
     )
 
 
-def refused(request: web.Request, error: BaseException, request_id: str) -> web.Response:
+def refused(request: web.Request, error: BaseException, request_id: str) -> web.StreamResponse:
     """The refusal of a request whose body may not have been read to its end.
 
     aiohttp would read on, to keep the connection; but a compressed rest may be a bomb, and a broken one raises again.
+    Where a stream has begun it is too late for a refusal, which would be garbage in the midst of it: the connection
+    ends, and clients come back.
     """
     response = refusal(known(error), request_id)
+    begun: web.StreamResponse | None = request.get(BEGUN)
+    if begun is not None:
+        if request.transport is not None:
+            request.transport.abort()
+        return begun
     if not request.content.is_eof() and "Content-Encoding" in request.headers:
         request.content.feed_eof()
         response.force_close()

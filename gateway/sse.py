@@ -8,7 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
-from gateway.requests import headers_for
+from gateway.requests import BEGUN, headers_for
 from gateway.web import Call, dump
 
 BEAT = 15.0  # seconds between comments on a silent stream
@@ -54,4 +54,5 @@ async def open_stream(call: Call, headers: Mapping[str, str] | None = None) -> E
         await response.prepare(call.request)
     except ConnectionError as error:
         raise Gone from error
+    call.request[BEGUN] = response
     return EventStream(response, call.request)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import aiohttp
+import asyncpg
 import orjson
 import pytest
+from yarl import URL
 
 from gateway.services import Ground
 from tests.gateway_parts import telegram_account, until
@@ -195,6 +198,28 @@ async def test_a_stream_ends_when_its_key_is_revoked(api: Client, server: Server
         await api("DELETE", f"/api/v1/keys/{reader.key_id}")
         async with asyncio.timeout(20):
             assert [event async for event in events(response)] == []
+
+
+async def test_a_stream_that_breaks_ends_its_connection(
+    api: Client, server: Server, admin: asyncpg.Connection[asyncpg.Record]
+) -> None:
+    """A refusal in the midst of a stream would be garbage, at which some clients wait for ever."""
+    first = await api.post("/api/v1/messages?wait=20", {"user_id": "ann", "text": "one"})
+    path = f"/api/v1/conversations/{first.body['conversation_id']}/stream"
+    url = URL(server.url)
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: here\r\nX-API-Key: {api.api_key}\r\n\r\n".encode())
+    began = await reader.readuntil(b": still here\n\n")
+    await admin.execute("REVOKE EXECUTE ON FUNCTION stream_messages FROM parley_app")
+    try:
+        await api.post("/api/v1/messages", {"user_id": "ann", "text": "two"})
+        async with asyncio.timeout(20):
+            with suppress(ConnectionError):
+                began += await reader.read()
+    finally:
+        await admin.execute("GRANT EXECUTE ON FUNCTION stream_messages TO parley_app")
+        writer.close()
+    assert began.count(b"HTTP/1.1") == 1
 
 
 async def test_a_bad_last_event_id_is_refused(api: Client) -> None:

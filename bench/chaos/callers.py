@@ -79,9 +79,12 @@ class OnPage(Calls):
         await self._call("POST", f"{self._base}/messages", said, self._headers(user))
 
     async def seen(self) -> dict[int, list[str]]:
+        """Raises what a reader fell over."""
         for reader in self._readers:
             reader.cancel()
-        await asyncio.gather(*self._readers, return_exceptions=True)
+        for ended in await asyncio.gather(*self._readers, return_exceptions=True):
+            if isinstance(ended, Exception):
+                raise ended
         return {user: words(shown.values()) for user, shown in self._shown.items()}
 
     async def _read(self, user: int) -> None:
