@@ -73,8 +73,7 @@ _FILE = record(
         "attachment_id": identifier("att", "The file"),
         "name": text("Its name", "invoice.pdf"),
         "mime": text("Its media type", "application/pdf"),
-        "size": number("In bytes", 48_213),
-        "caption": text("Shown with it, or empty", ""),
+        "caption": optional(text("Shown with it", "Your invoice")),
     },
 )
 _ANSWER = {

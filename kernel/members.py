@@ -25,7 +25,7 @@ def text(description: str, example: str, **constraints: Any) -> Member:
 
 
 def identifier(prefix: str, description: str) -> Member:
-    return text(description, f"{prefix}_{_ID}", pattern=f"^{prefix}_[0-9A-Za-z]+$")
+    return text(description, f"{prefix}_{_ID}", pattern=f"^{prefix}_[0-9A-Za-z_]+$")
 
 
 def number(description: str, example: int, minimum: int = 0, **constraints: Any) -> Member:
