@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # others: a key that has this scope.
 Scope = Literal["public", "platform", "visitor", "read", "write", "admin", "owner"]
 SCOPES = frozenset(("public", "platform", "visitor", "read", "write", "admin", "owner"))
-UNSAFE = frozenset(("POST", "PATCH", "DELETE"))
+UNSAFE = frozenset(("POST", "PUT", "PATCH", "DELETE"))
 MEBIBYTE = 1 << 20
 
 Handler = Callable[["Call"], Awaitable[Any]]

@@ -53,6 +53,23 @@ def _precision(text: str) -> str:
     return text
 
 
+def _truth(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def _egress(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "socks5") or not parts.hostname or not parts.port or parts.path.strip("/"):
+        raise ValueError("must be http://host:port or socks5://host:port, with user:password@ where it is needed")
+    return text.rstrip("/")
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip().lower() for part in text.split(",") if part.strip())
+
+
 def _networks(text: str) -> tuple[Network, ...]:
     return tuple(ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip())
 
@@ -86,6 +103,15 @@ class Settings:
     public_url: str = _setting("PARLEY_PUBLIC_URL", "", "The address under which platforms reach this gateway", _http)
     egress_allow: tuple[Network, ...] | None = _setting(
         "EGRESS_ALLOW", None, "Networks that webhooks may reach besides public addresses (`up`: loopback)", _networks
+    )
+    egress_proxy: str = _setting(
+        "EGRESS_PROXY", "", "Through which webhooks go out, `http://` or `socks5://`", _egress, secret=True
+    )
+    egress_direct: tuple[str, ...] = _setting(
+        "EGRESS_DIRECT", (), "Hosts, and `.example.com` for all below it, that are called without that proxy", _names
+    )
+    webhook_https_only: bool = _setting(
+        "WEBHOOK_HTTPS_ONLY", False, "Whether endpoints may have https URLs only", _truth
     )
     trusted_proxies: tuple[Network, ...] = _setting(
         "TRUSTED_PROXIES", (), "Networks of reverse proxies whose X-Forwarded-For is believed", _networks
@@ -202,4 +228,6 @@ def environment(settings: Settings) -> dict[str, str]:
 def _show(value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(str(part) for part in value)
+    if isinstance(value, bool):
+        return str(value).lower()
     return "" if value is None else str(value)

@@ -37,7 +37,7 @@ SQL_DOORS = re.compile(
     r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
     r"|pipeline/(turns|outbox|conversations|reach|threads|feedback)\.py"
     r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py|pipeline/files/attachments\.py"
-    r"|webhooks/(endpoints|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
+    r"|webhooks/(endpoints|secrets|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(
     r"^\s*(SELECT\s.+|INSERT INTO\s.+|UPDATE\s+\w+\s.*SET\s.+|DELETE FROM\s.+|WITH\s+\w+\s+AS\s.+)", re.S

@@ -62,7 +62,7 @@ def test_routes_that_are_mentioned_exist(page: Path) -> None:
         if page.name == "adding.md" and named.startswith("/channels/pigeon/"):
             continue  # a platform that does not exist
         assert any(known == named or known.startswith(f"{named}/") for known in paths), path
-    for method, path in re.findall(r"`(GET|POST|PATCH|DELETE) (/[\w/{}.-]*)", text):
+    for method, path in re.findall(r"`(GET|POST|PUT|PATCH|DELETE) (/[\w/{}.-]*)", text):
         if page.name == "adding.md" and path.startswith("/rooms/"):
             continue
         there = {(route.method, generic(route.path)) for route in ROUTES}

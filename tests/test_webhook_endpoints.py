@@ -73,23 +73,27 @@ async def test_update_list_delete(database: Database, workspace_id: str, keyring
         rest, end = await endpoints.list_endpoints(conn, workspace_id, limit=2, cursor=cursor or "")
         assert [row["webhook_id"] for row in first + rest] == ids[::-1]
         assert end is None
-        changed = await endpoints.update(conn, workspace_id, ids[0], {"events": ["ping"], "status": "disabled"})
+        changed = await endpoints.update(
+            conn, workspace_id, ids[0], {"events": ["ping"], "status": "disabled"}, keyring=keyring
+        )
         assert (changed["events"], changed["status"], changed["disabled_reason"]) == (
             ["ping"],
             "disabled",
             "by request",
         )
-        changed = await endpoints.update(conn, workspace_id, ids[0], {"status": "enabled", "description": ""})
+        changed = await endpoints.update(
+            conn, workspace_id, ids[0], {"status": "enabled", "description": ""}, keyring=keyring
+        )
         assert (changed["status"], changed["disabled_reason"], changed["url"]) == ("enabled", "", URL)
-        for wrong in ({"colour": "red"}, {"url": None}, {"events": None}, {"status": "asleep"}, {"status": None}):
+        for wrong in ({"colour": "red"}, {"url": None}, {"events": []}, {"status": "asleep"}, {"status": None}):
             with pytest.raises(InvalidRequest):
-                await endpoints.update(conn, workspace_id, ids[0], wrong)
+                await endpoints.update(conn, workspace_id, ids[0], wrong, keyring=keyring)
         await endpoints.delete(conn, workspace_id, ids[0])
         for missing in (endpoints.get, endpoints.delete):
             with pytest.raises(NotFound):
                 await missing(conn, workspace_id, ids[0])
         with pytest.raises(NotFound):
-            await endpoints.update(conn, workspace_id, ids[0], {"description": "x"})
+            await endpoints.update(conn, workspace_id, ids[0], {"description": "x"}, keyring=keyring)
 
 
 async def test_an_event_is_owed_to_those_who_asked(
@@ -104,7 +108,7 @@ async def test_an_event_is_owed_to_those_who_asked(
     off = await add(database, workspace_id, keyring, "*")
     await add(database, second_workspace, keyring, "*")
     async with database.workspace(workspace_id) as conn:
-        await endpoints.update(conn, workspace_id, off, {"status": "disabled"})
+        await endpoints.set_status(conn, workspace_id, off, "disabled")
         event_id = await publish(conn, workspace_id, "chat.message.received", {"text": "héllo"})
         owed, _ = await deliveries.list_deliveries(conn, workspace_id, event_id=event_id)
         event = await get_event(conn, workspace_id, event_id)
@@ -216,7 +220,7 @@ async def test_a_test_reaches_one_endpoint_whatever_it_asked_for(
         rows, _ = await deliveries.list_deliveries(conn, workspace_id)
         assert [row["delivery_id"] for row in rows] == [made["delivery_id"]]
         assert (made["event_type"], made["webhook_id"], made["attempt_log"]) == ("ping", webhook_id, [])
-        await endpoints.update(conn, workspace_id, webhook_id, {"status": "disabled"})
+        await endpoints.set_status(conn, workspace_id, webhook_id, "disabled")
         with pytest.raises(Conflict):
             await deliveries.send_test(conn, workspace_id, webhook_id)
         with pytest.raises(Conflict):

@@ -233,14 +233,14 @@ async def test_what_is_owed_waits_while_an_endpoint_is_disabled(
     webhook_id, _ = await add(database, workspace_id, keyring, receiver.url + "/a")
     await emit(database, workspace_id)
     async with database.workspace(workspace_id) as conn:
-        await endpoints.update(conn, workspace_id, webhook_id, {"status": "disabled"})
+        await endpoints.set_status(conn, workspace_id, webhook_id, "disabled")
     assert await claim(database) == []
     async with database.anywhere() as conn:
         assert await claims.next_due(conn) is None
     await emit(database, workspace_id)
     async with running(database, keyring) as engine:
         async with database.workspace(workspace_id) as conn:
-            await endpoints.update(conn, workspace_id, webhook_id, {"status": "enabled"})
+            await endpoints.set_status(conn, workspace_id, webhook_id, "enabled")
         await until(lambda: engine.counts.recorded == 1)
     assert len(await log(database, workspace_id)) == 1
 

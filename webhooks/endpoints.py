@@ -1,100 +1,59 @@
-"""Registered endpoints: the rules for what may be registered, and the door to `webhooks` and `webhook_secrets`."""
+"""Registered endpoints: the door to `webhooks`. What may be registered is said in `webhooks.fields`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
-from ipaddress import ip_address
 from typing import Any
 
-from yarl import URL
+import asyncpg
 
 from kernel.db import Connection
-from kernel.errors import InvalidRequest, NotFound
-from kernel.events import pattern_fault
+from kernel.errors import Conflict, InvalidRequest, NotFound
+from kernel.events import publish
 from kernel.ids import new_id
-from kernel.secrets import KeyRing, place
+from kernel.secrets import KeyRing, SealBroken
 from kernel.types import Json
-from webhooks.guard import Network, address_verdict, port_verdict
-from webhooks.signing import new_secret, secret_key
+from webhooks import secrets
+from webhooks.fields import DEFAULTS, faults, merged
+from webhooks.guard import Network
+from webhooks.options import open_json
+from webhooks.rows import COLUMNS, FROM, OPTIONS, SEES, slots, state_of, values_of, view_of
+from webhooks.urls import MAX_URL as MAX_URL
+from webhooks.urls import Rules
+from webhooks.urls import url_fault as url_fault
 
-MAX_URL, MAX_PATTERNS, MAX_DESCRIPTION = 2_048, 64, 500
-_LOCAL_SUFFIXES = ("localhost", "local", "internal", "intranet", "lan", "home", "corp")
-_SEES = "webhook_id, url, events, description, status, disabled_reason, failing_since, created_at, updated_at"
 
+async def create(
+    conn: Connection,
+    workspace_id: str,
+    asked: Mapping[str, Any],
+    *,
+    keyring: KeyRing,
+    rules: Rules,
+    secret: str | None = None,
+) -> Json:
+    """Makes an endpoint. Returns it with `secret` and `public_key`; the former is shown this once only.
 
-def url_fault(url: object, allow: Sequence[Network] = ()) -> str | None:
-    """Why a URL cannot be registered, or None. Looks no name up: the guard judges addresses at every dial.
-
-    `allow` are the networks that the operator has opened besides public addresses; with any of them open, names without
-    a dot are fine too.
+    Raises InvalidRequest naming each field at fault, and Conflict when the uid is taken.
     """
-    if not isinstance(url, str) or not 1 <= len(url) <= MAX_URL:
-        return f"a URL of at most {MAX_URL} characters is needed"
-    if re.search(r"[\x00-\x20\x7f\\]", url):
-        return "the URL holds blanks, control characters or backslashes"
+    wanted = _checked(merged({}, asked), asked, rules)
+    webhook_id = new_id("wh")
+    names = ("workspace_id", "webhook_id", "status", *COLUMNS)
     try:
-        parsed = URL(url)
-        host, port = parsed.raw_host or "", parsed.port
-    except (ValueError, UnicodeError):
-        return "this is no URL"
-    if parsed.scheme not in ("http", "https"):
-        return "the scheme has to be https or http"
-    if re.match(r"[a-z]+://[^/?#]*@", url, re.IGNORECASE):
-        return "user names and passwords do not belong into the URL"
-    if fault := port_verdict(port or 0):
-        return fault
-    return _host_fault(host.rstrip(".").lower(), allow)
-
-
-def _host_fault(host: str, allow: Sequence[Network]) -> str | None:
-    if not host:
-        return "the URL names no host"
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return _name_fault(host, allow)
-    verdict = address_verdict(address, allow)
-    return f"the address {host} may not be called: {verdict}" if verdict else None
-
-
-def _name_fault(host: str, allow: Sequence[Network]) -> str | None:
-    last = host.rpartition(".")[2]
-    if last.isdigit() or re.fullmatch(r"0x[0-9a-f]*", last):
-        return "the host is a number in disguise"
-    if not allow and ("." not in host or last in _LOCAL_SUFFIXES):
-        return f"the host {host} is not a public name"
-    return None
-
-
-def _faults(changes: Mapping[str, Any], allow: Sequence[Network]) -> list[Json]:
-    found: list[tuple[str, str | None]] = [
-        (name, "there is no such field") for name in changes.keys() - {"url", "events", "description", "status"}
-    ]
-    if "url" in changes:
-        found.append(("url", url_fault(changes["url"], allow)))
-    if "events" in changes:
-        found.append(("events", _events_fault(changes["events"])))
-    description = changes.get("description", "")
-    if not isinstance(description, str) or len(description) > MAX_DESCRIPTION:
-        found.append(("description", f"a text of at most {MAX_DESCRIPTION} characters"))
-    if changes.get("status", "enabled") not in ("enabled", "disabled"):
-        found.append(("status", "either enabled or disabled"))
-    return [{"field": field, "message": message} for field, message in found if message]
-
-
-def _events_fault(events: object) -> str | None:
-    if not isinstance(events, list | tuple) or not all(isinstance(pattern, str) for pattern in events):
-        return "a list of event types or patterns"
-    if not 1 <= len(events) <= MAX_PATTERNS:
-        return f"at least one and at most {MAX_PATTERNS} event types or patterns; ['*'] stands for all"
-    return next((fault for fault in map(pattern_fault, events) if fault), None)
-
-
-def _check(changes: Mapping[str, Any], allow: Sequence[Network]) -> None:
-    faults = _faults(changes, allow)
-    if faults:
-        raise InvalidRequest("; ".join(f"{f['field']}: {f['message']}" for f in faults), details=faults)
+        async with conn.transaction():
+            await conn.execute(
+                f"INSERT INTO webhooks ({', '.join(names)}) VALUES ({slots(names)})",  # noqa: S608
+                workspace_id,
+                webhook_id,
+                wanted.get("status", "enabled"),
+                *values_of(wanted, keyring, workspace_id, webhook_id),
+            )
+    except asyncpg.UniqueViolationError as error:
+        message = "another endpoint has this uid"
+        raise Conflict(message, details=[{"field": "uid", "message": message}]) from error
+    kinds = secrets.KINDS[wanted["signing"]]
+    made = await secrets.add(conn, keyring, workspace_id, webhook_id, kinds, secret)
+    return {**await get(conn, workspace_id, webhook_id), **made}
 
 
 async def register(
@@ -105,62 +64,89 @@ async def register(
     *,
     keyring: KeyRing,
     allow: Sequence[Network] = (),
-    description: str = "",
     secret: str | None = None,
+    **more: Any,
 ) -> tuple[str, str]:
-    """Makes an endpoint. Returns its id and its secret, which is shown this once only. Raises InvalidRequest."""
-    _check({"url": url, "events": events, "description": description}, allow)
-    secret = secret or new_secret()
-    try:
-        secret_key(secret)
-    except ValueError as error:
-        raise InvalidRequest(str(error), details=[{"field": "secret", "message": str(error)}]) from error
-    webhook_id = new_id("wh")
-    await conn.execute(
-        "INSERT INTO webhooks (workspace_id, webhook_id, url, events, description) VALUES ($1, $2, $3, $4, $5)",
-        workspace_id,
-        webhook_id,
-        url,
-        list(dict.fromkeys(events)),
-        description,
+    """`create` for those who want its id and its secret and no more."""
+    asked = {"url": url, "events": events, **more}
+    made = await create(conn, workspace_id, asked, keyring=keyring, rules=Rules(allow), secret=secret)
+    return made["webhook_id"], made["secret"] or ""
+
+
+async def put(
+    conn: Connection,
+    workspace_id: str,
+    uid: str,
+    asked: Mapping[str, Any],
+    *,
+    keyring: KeyRing,
+    rules: Rules,
+    secret: str | None = None,
+) -> tuple[Json, bool]:
+    """Makes the endpoint of this uid what is asked for, and whether there was none. Whoever asks twice changes nothing.
+
+    What is not mentioned goes back to its default, except for `status`. `secret` counts when there was none.
+    Raises like `create`.
+    """
+    if asked.get("uid", uid) != uid:
+        raise _refusal([{"field": "uid", "message": "not the uid in the path"}])
+    whole = {**DEFAULTS, **asked, "uid": uid}
+    if await _find(conn, workspace_id, uid) is None:
+        try:
+            made = await create(conn, workspace_id, whole, keyring=keyring, rules=rules, secret=secret)
+            return made, True
+        except Conflict:
+            pass  # somebody else made it at this very moment
+    webhook_id = await _find(conn, workspace_id, uid)
+    if webhook_id is None:
+        raise Conflict("the endpoint of this uid is being removed", retry_after=1.0)
+    if secret is not None:
+        secrets.check(secret)
+        if await secrets.find_live(conn, keyring, workspace_id, webhook_id, secret) is None:
+            raise _refusal([{"field": "secret", "message": "the endpoint has other secrets: rotate them"}])
+    return await _change(conn, workspace_id, webhook_id, whole, keyring, rules, whole=True), False
+
+
+async def _find(conn: Connection, workspace_id: str, uid: str) -> str | None:
+    found: str | None = await conn.fetchval(
+        "SELECT webhook_id FROM webhooks WHERE workspace_id = $1 AND uid = $2", workspace_id, uid
     )
-    await conn.execute(
-        "INSERT INTO webhook_secrets (workspace_id, webhook_id, secret_id, sealed) VALUES ($1, $2, $3, $4)",
-        workspace_id,
-        webhook_id,
-        new_id("whs"),
-        keyring.seal(secret.encode(), place(workspace_id, "webhook_secrets", "sealed", webhook_id)),
-    )
-    return webhook_id, secret
+    return found
 
 
 async def list_endpoints(
-    conn: Connection, workspace_id: str, *, cursor: str = "", limit: int = 50
+    conn: Connection, workspace_id: str, *, uid: str = "", cursor: str = "", limit: int = 50
 ) -> tuple[list[Json], str | None]:
     """Endpoints, newest first, and the cursor of the next page."""
     rows = await conn.fetch(
         f"""
-        SELECT {_SEES} FROM webhooks WHERE workspace_id = $1 AND ($2 = '' OR webhook_id < $2)
-        ORDER BY webhook_id DESC LIMIT $3 + 1
+        SELECT {SEES} FROM {FROM} WHERE w.workspace_id = $1 AND ($2 = '' OR w.webhook_id < $2)
+            AND ($4 = '' OR w.uid = $4)
+        ORDER BY w.webhook_id DESC LIMIT $3 + 1
         """,  # noqa: S608
         workspace_id,
         cursor,
         limit,
+        uid,
     )
-    page = [dict(row) for row in rows[:limit]]
+    page = [view_of(row) for row in rows[:limit]]
     return page, page[-1]["webhook_id"] if len(rows) > limit else None
 
 
 async def get(conn: Connection, workspace_id: str, webhook_id: str) -> Json:
     """Raises NotFound."""
-    row = await conn.fetchrow(
-        f"SELECT {_SEES} FROM webhooks WHERE workspace_id = $1 AND webhook_id = $2",  # noqa: S608
+    return view_of(await _row(conn, workspace_id, webhook_id))
+
+
+async def _row(conn: Connection, workspace_id: str, webhook_id: str, lock: str = "") -> Mapping[str, Any]:
+    row: Mapping[str, Any] | None = await conn.fetchrow(
+        f"SELECT {SEES} FROM {FROM} WHERE w.workspace_id = $1 AND w.webhook_id = $2 {lock}",  # noqa: S608
         workspace_id,
         webhook_id,
     )
     if row is None:
         raise NotFound("there is no such webhook")
-    return dict(row)
+    return row
 
 
 async def update(
@@ -169,36 +155,133 @@ async def update(
     webhook_id: str,
     changes: Mapping[str, Any],
     *,
+    keyring: KeyRing,
     allow: Sequence[Network] = (),
+    rules: Rules | None = None,
 ) -> Json:
-    """Changes url, events, description or status, whichever are given. Raises InvalidRequest and NotFound.
+    """Changes what is mentioned; null takes a field back to its default. Returns the endpoint, with `secret` and
+    `public_key` where a change of `signing` made new keys. Raises InvalidRequest, Conflict and NotFound.
 
     What is owed to a disabled endpoint waits, and goes out when it is enabled again.
     """
-    _check(changes, allow)
-    row = await conn.fetchrow(
-        f"""
-        UPDATE webhooks SET
-            url = coalesce($3, url), events = coalesce($4, events), description = coalesce($5, description),
-            status = coalesce($6, status),
-            disabled_reason = CASE $6 WHEN 'enabled' THEN '' WHEN 'disabled' THEN 'by request' ELSE disabled_reason END,
-            failing_since = CASE WHEN $6 = 'enabled' OR $3 IS NOT NULL THEN NULL ELSE failing_since END,
-            updated_at = now()
+    return await _change(conn, workspace_id, webhook_id, changes, keyring, rules or Rules(allow))
+
+
+async def _change(
+    conn: Connection,
+    workspace_id: str,
+    webhook_id: str,
+    changes: Mapping[str, Any],
+    keyring: KeyRing,
+    rules: Rules,
+    *,
+    whole: bool = False,
+) -> Json:
+    row = await _row(conn, workspace_id, webhook_id, "FOR NO KEY UPDATE OF w")
+    before = state_of(row, _opened(row, changes, keyring, workspace_id))
+    wanted = _checked(merged({} if whole else before, changes), changes, rules)
+    status = wanted.pop("status", None)
+    made: Json = {"secret": None, "public_key": None}
+    if wanted != before:
+        await _write(conn, workspace_id, webhook_id, wanted, keyring)
+        if wanted["signing"] != before["signing"]:
+            made = await _resign(conn, keyring, workspace_id, webhook_id, before["signing"], wanted["signing"])
+        if wanted["url"] != before["url"]:
+            await _forget_health(conn, workspace_id, webhook_id)
+    if status is not None:
+        await set_status(conn, workspace_id, webhook_id, status)
+    return {**await get(conn, workspace_id, webhook_id), **made}
+
+
+def _opened(row: Mapping[str, Any], changes: Mapping[str, Any], keyring: KeyRing, workspace_id: str) -> Json:
+    try:
+        return open_json(keyring, workspace_id, row["webhook_id"], row["sealed_options"])
+    except SealBroken as error:
+        if changes.keys() >= set(OPTIONS):
+            return {}
+        message = "what is sealed of this endpoint cannot be opened: give headers, auth and tls anew"
+        raise Conflict(message) from error
+
+
+def _checked(wanted: Json, changes: Mapping[str, Any], rules: Rules) -> Json:
+    if found := faults(wanted, changes, rules):
+        raise _refusal(found)
+    for name in ("events", "redact", "channels"):
+        wanted[name] = None if wanted[name] is None else list(dict.fromkeys(wanted[name]))
+    return wanted
+
+
+def _refusal(found: list[Json]) -> InvalidRequest:
+    return InvalidRequest("; ".join(f"{f['field']}: {f['message']}" for f in found[:3]), details=found)
+
+
+async def _write(conn: Connection, workspace_id: str, webhook_id: str, wanted: Json, keyring: KeyRing) -> None:
+    try:
+        async with conn.transaction():
+            await conn.execute(
+                f"""
+                UPDATE webhooks SET ({", ".join(COLUMNS)}) = ROW ({slots(COLUMNS, 3)}), updated_at = now()
+                WHERE workspace_id = $1 AND webhook_id = $2
+                """,  # noqa: S608
+                workspace_id,
+                webhook_id,
+                *values_of(wanted, keyring, workspace_id, webhook_id),
+            )
+    except asyncpg.UniqueViolationError as error:
+        message = "another endpoint has this uid"
+        raise Conflict(message, details=[{"field": "uid", "message": message}]) from error
+
+
+async def _resign(
+    conn: Connection, keyring: KeyRing, workspace_id: str, webhook_id: str, before: str, after: str
+) -> Json:
+    """Keys for what is signed from now on; those of a kind that is signed no more go on for the usual overlap."""
+    old, new = secrets.KINDS[before], secrets.KINDS[after]
+    await secrets.end(conn, workspace_id, webhook_id, [kind for kind in old if kind not in new])
+    return await secrets.add(conn, keyring, workspace_id, webhook_id, [kind for kind in new if kind not in old])
+
+
+async def set_status(conn: Connection, workspace_id: str, webhook_id: str, status: str) -> Json:
+    """Puts an endpoint in or out of use by request, and tells the others. Raises NotFound.
+
+    Changes nothing when it is so already.
+    """
+    row = await _row(conn, workspace_id, webhook_id, "FOR NO KEY UPDATE OF w")
+    if row["status"] == status:
+        return view_of(row)
+    told = {"webhook_id": webhook_id, "url": row["url"], "reason": "by request"}
+    if status == "enabled":
+        await publish(conn, workspace_id, "webhook.enabled", told)
+        await _forget_health(conn, workspace_id, webhook_id)
+    await conn.execute(
+        """
+        UPDATE webhooks SET status = $3, updated_at = now(),
+            disabled_reason = CASE $3 WHEN 'enabled' THEN '' ELSE 'by request' END,
+            enabled_at = CASE $3 WHEN 'enabled' THEN now() ELSE enabled_at END
         WHERE workspace_id = $1 AND webhook_id = $2
-        RETURNING {_SEES}
-        """,  # noqa: S608
+        """,
         workspace_id,
         webhook_id,
-        changes.get("url"),
-        list(dict.fromkeys(changes["events"])) if "events" in changes else None,
-        changes.get("description"),
-        changes.get("status"),
+        status,
     )
-    if row is None:
-        raise NotFound("there is no such webhook")
-    if changes.get("status") == "enabled":
+    if status == "enabled":
         await conn.execute("SELECT pg_notify('parley_deliveries', '')")
-    return dict(row)
+    else:
+        await publish(conn, workspace_id, "webhook.disabled", told)
+    return await get(conn, workspace_id, webhook_id)
+
+
+async def _forget_health(conn: Connection, workspace_id: str, webhook_id: str) -> None:
+    """What was found out about it is no longer true: a new address, or somebody has seen to it."""
+    await conn.execute(
+        "DELETE FROM webhook_health WHERE workspace_id = $1 AND webhook_id = $2", workspace_id, webhook_id
+    )
+    await conn.execute(
+        "UPDATE webhooks SET failing_since = NULL WHERE workspace_id = $1 AND webhook_id = $2 "
+        "AND failing_since IS NOT NULL",
+        workspace_id,
+        webhook_id,
+    )
 
 
 async def delete(conn: Connection, workspace_id: str, webhook_id: str) -> None:

@@ -25,6 +25,7 @@ from gateway.routes import (
     slack,
     talk,
     web,
+    webhook_secrets,
     webhooks,
     workspaces,
 )
@@ -45,6 +46,7 @@ ROUTES: list[Route] = [
     *links.ROUTES,
     *pairings.ROUTES,
     *webhooks.ROUTES,
+    *webhook_secrets.ROUTES,
     *event_types.ROUTES,
     *portal.ROUTES,
     *operations.ROUTES,

@@ -7,43 +7,19 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
+from gateway.routes.webhook_models import (
+    NewWebhook,
+    Webhook,
+    WebhookChange,
+    WebhookMade,
+    WebhookQuery,
+)
+from gateway.web import Answer, Call, Listed, Paging, Route, View, page
 from kernel import events
 from kernel.errors import Conflict, NotFound
 from kernel.types import Json
 from webhooks import deliveries, endpoints
-
-Status = Literal["enabled", "disabled"]
-
-
-class NewWebhook(Shape):
-    url: str = Field(max_length=endpoints.MAX_URL, examples=["https://example.com/hook"])
-    events: list[str] = Field(examples=[["chat.*"]], description="Event types, or patterns like `chat.*` and `*`")
-    description: str = ""
-    secret: str | None = Field(None, max_length=200, description="`whsec_…`, to bring one's own")
-
-
-class WebhookChange(Shape):
-    url: str | None = None
-    events: list[str] | None = None
-    description: str | None = None
-    status: Status | None = None
-
-
-class Webhook(View):
-    webhook_id: str
-    url: str
-    events: list[str]
-    description: str
-    status: Status
-    disabled_reason: str
-    failing_since: datetime | None
-    created_at: datetime
-    updated_at: datetime
-
-
-class WebhookMade(Webhook):
-    secret: str = Field(description="Signs every delivery; shown this once only")
+from webhooks.urls import Rules
 
 
 class Delivery(View):
@@ -94,27 +70,36 @@ class EventQuery(Paging):
     type: str = Field("", max_length=128)
 
 
+def _rules(call: Call) -> Rules:
+    settings = call.services.ground.settings
+    return Rules(settings.egress_allow or (), settings.webhook_https_only)
+
+
 async def register(call: Call) -> Json:
     asked: NewWebhook = call.body
-    ground = call.services.ground
+    ring = call.services.ground.ring
     async with call.database() as conn:
-        webhook_id, secret = await endpoints.register(
-            conn,
-            call.workspace_id,
-            asked.url,
-            asked.events,
-            keyring=ground.ring,
-            allow=ground.settings.egress_allow or (),
-            description=asked.description,
-            secret=asked.secret,
+        return await endpoints.create(
+            conn, call.workspace_id, asked.given(), keyring=ring, rules=_rules(call), secret=asked.secret
         )
-        return {**await endpoints.get(conn, call.workspace_id, webhook_id), "secret": secret}
+
+
+async def put(call: Call) -> Answer:
+    """Makes the endpoint of this uid what is asked for; there may be none yet. What is not mentioned goes back to its
+    default, except for `status`. `secret` counts when there was none."""
+    asked: NewWebhook = call.body
+    ring, uid = call.services.ground.ring, call.path["uid"]
+    async with call.database() as conn:
+        found, made = await endpoints.put(
+            conn, call.workspace_id, uid, asked.given(), keyring=ring, rules=_rules(call), secret=asked.secret
+        )
+    return Answer(found, 201 if made else 200)
 
 
 async def listed(call: Call) -> Json:
-    asked: Paging = call.query
+    asked: WebhookQuery = call.query
     async with call.database() as conn:
-        return page(await endpoints.list_endpoints(conn, call.workspace_id, cursor=asked.cursor, limit=asked.limit))
+        return page(await endpoints.list_endpoints(conn, call.workspace_id, **asked.model_dump()))
 
 
 async def one(call: Call) -> Json:
@@ -123,14 +108,12 @@ async def one(call: Call) -> Json:
 
 
 async def change(call: Call) -> Json:
+    """Changes what is mentioned; null takes a field back to its default. A new `signing` makes the keys it needs."""
     asked: WebhookChange = call.body
+    ring, webhook_id = call.services.ground.ring, call.path["webhook_id"]
     async with call.database() as conn:
         return await endpoints.update(
-            conn,
-            call.workspace_id,
-            call.path["webhook_id"],
-            asked.model_dump(exclude_none=True),
-            allow=call.services.ground.settings.egress_allow or (),
+            conn, call.workspace_id, webhook_id, asked.given(), keyring=ring, rules=_rules(call)
         )
 
 
@@ -138,6 +121,18 @@ async def delete(call: Call) -> Answer:
     async with call.database() as conn:
         await endpoints.delete(conn, call.workspace_id, call.path["webhook_id"])
     return Answer(None)
+
+
+async def enable(call: Call) -> Json:
+    """What waited goes out; that it was failing is forgotten."""
+    async with call.database() as conn:
+        return await endpoints.set_status(conn, call.workspace_id, call.path["webhook_id"], "enabled")
+
+
+async def disable(call: Call) -> Json:
+    """What is owed waits. Events that happen meanwhile are not owed."""
+    async with call.database() as conn:
+        return await endpoints.set_status(conn, call.workspace_id, call.path["webhook_id"], "disabled")
 
 
 async def test(call: Call) -> Json:
@@ -192,8 +187,21 @@ ROUTES = [
         request=NewWebhook,
         response=WebhookMade,
         status=201,
+        errors=(Conflict,),
     ),
-    Route("GET", _HOOKS, listed, "read", "List endpoints", "webhooks", query=Paging, response=Listed[Webhook]),
+    Route("GET", _HOOKS, listed, "read", "List endpoints", "webhooks", query=WebhookQuery, response=Listed[Webhook]),
+    Route(
+        "PUT",
+        _HOOKS + "/uid/{uid}",
+        put,
+        "write",
+        "Register or replace the endpoint of this uid",
+        "webhooks",
+        request=NewWebhook,
+        response=WebhookMade,
+        also={201: "Registered"},
+        errors=(Conflict,),
+    ),
     Route(
         "GET", _HOOKS + "/{webhook_id}", one, "read", "One endpoint", "webhooks", response=Webhook, errors=(NotFound,)
     ),
@@ -202,11 +210,11 @@ ROUTES = [
         _HOOKS + "/{webhook_id}",
         change,
         "write",
-        "Change an endpoint, or put it in or out of use",
+        "Change an endpoint",
         "webhooks",
         request=WebhookChange,
-        response=Webhook,
-        errors=(NotFound,),
+        response=WebhookMade,
+        errors=(NotFound, Conflict),
     ),
     Route(
         "DELETE",
@@ -216,6 +224,26 @@ ROUTES = [
         "Remove an endpoint",
         "webhooks",
         status=204,
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        _HOOKS + "/{webhook_id}/enable",
+        enable,
+        "write",
+        "Put an endpoint in use",
+        "webhooks",
+        response=Webhook,
+        errors=(NotFound,),
+    ),
+    Route(
+        "POST",
+        _HOOKS + "/{webhook_id}/disable",
+        disable,
+        "write",
+        "Put an endpoint out of use",
+        "webhooks",
+        response=Webhook,
         errors=(NotFound,),
     ),
     Route(
