@@ -196,6 +196,34 @@ CREATE TABLE api_keys (
     revoked_at timestamp with time zone
 );
 
+CREATE TABLE hooks (
+    workspace_id text NOT NULL,
+    hook_id text NOT NULL,
+    name text NOT NULL,
+    token_hash bytea NOT NULL,
+    template jsonb NOT NULL,
+    target jsonb NOT NULL,
+    verify jsonb DEFAULT '{}'::jsonb NOT NULL,
+    sealed_secret bytea,
+    status text DEFAULT 'enabled'::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    updated_at timestamp with time zone DEFAULT now() NOT NULL,
+    example text DEFAULT ''::text NOT NULL,
+    CONSTRAINT hooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text])))
+);
+
+CREATE TABLE hook_calls (
+    workspace_id text NOT NULL,
+    hook_id text NOT NULL,
+    external_id text NOT NULL,
+    outcome text DEFAULT ''::text NOT NULL,
+    message_id text DEFAULT ''::text NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    call_id text DEFAULT ''::text NOT NULL,
+    conversation_id text DEFAULT ''::text NOT NULL,
+    CONSTRAINT hook_calls_outcome_check CHECK ((outcome = ANY (ARRAY[''::text, 'accepted'::text, 'ignored'::text])))
+);
+
 CREATE TABLE idempotency_keys (
     workspace_id text NOT NULL,
     route text NOT NULL,
@@ -464,30 +492,6 @@ CREATE TABLE feedback (
     updated_at timestamp with time zone DEFAULT now() NOT NULL,
     CONSTRAINT feedback_rating_check CHECK ((rating = ANY (ARRAY['up'::text, 'down'::text]))),
     CONSTRAINT feedback_source_check CHECK ((source = ANY (ARRAY['button'::text, 'reaction'::text, 'api'::text])))
-);
-
-CREATE TABLE hook_calls (
-    workspace_id text NOT NULL,
-    hook_id text NOT NULL,
-    external_id text NOT NULL,
-    outcome text DEFAULT ''::text NOT NULL,
-    message_id text DEFAULT ''::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL
-);
-
-CREATE TABLE hooks (
-    workspace_id text NOT NULL,
-    hook_id text NOT NULL,
-    name text NOT NULL,
-    token_hash bytea NOT NULL,
-    template jsonb NOT NULL,
-    target jsonb NOT NULL,
-    verify jsonb DEFAULT '{}'::jsonb NOT NULL,
-    sealed_secret bytea,
-    status text DEFAULT 'enabled'::text NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    updated_at timestamp with time zone DEFAULT now() NOT NULL,
-    CONSTRAINT hooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text])))
 );
 
 CREATE TABLE identity_links (
@@ -847,6 +851,10 @@ CREATE INDEX dead_updates ON inbound_updates USING btree (workspace_id, seq) WHE
 CREATE INDEX documents_by_source ON documents USING btree (workspace_id, source_id);
 
 CREATE INDEX feedback_by_user ON feedback USING btree (workspace_id, user_id);
+
+CREATE INDEX hook_calls_by_age ON hook_calls USING btree (created_at);
+
+CREATE INDEX hook_calls_newest ON hook_calls USING btree (workspace_id, hook_id, call_id DESC);
 
 CREATE INDEX idempotency_keys_by_age ON idempotency_keys USING btree (created_at);
 
