@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from gateway.commands import portal
+from gateway.commands.grammar import parser
 from gateway.portal import files, rights, tokens
 from gateway.portal.tokens import Link, Session
 from gateway.routes.table import ROUTES
@@ -259,6 +261,20 @@ async def test_files_are_served_packed_and_revalidated(server: Server) -> None:
         assert (again.status, again.raw) == (304, b"")
     for wrong in ("portal.html", "none.js", "%2e%2e%2ftokens.py"):
         assert (await nobody.get(f"/portal/{wrong}")).status in (404, 405)
+
+
+async def test_the_command_prints_a_link_that_opens(
+    server: Server, workspace_id: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    api = await client(server, workspace_id)
+    asked = ["--read-only", "--name", "Shop", "--accent", "#7a1f3d", "--origin", "https://a.example"]
+    target = ["--url", server.url, "--api-key", api.api_key]
+    assert await portal.link(parser().parse_args(["webhooks", "portal", *asked, *target])) == 0
+    url = urlsplit(capsys.readouterr().out.strip())
+    assert tokens.read_frame(server.ground.ring, parse_qs(url.query)["frame"][0]) == ["https://a.example"]
+    begun = await Client(server, "", "").post(SESSIONS, {"token": url.fragment})
+    assert (begun.status, begun.body["capabilities"]) == (200, ["read"])
+    assert begun.body["theme"] == {"name": "Shop", "accent": "#7a1f3d", "mode": "auto"}
 
 
 def test_nothing_in_the_page_makes_markup_or_code_of_text_or_keeps_the_session() -> None:

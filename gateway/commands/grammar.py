@@ -163,6 +163,14 @@ def _webhooks(commands: Commands) -> None:
     _command(webhooks, "list", "webhooks:show", "list endpoints", _remote())
     resend = _command(webhooks, "resend", "webhooks:resend", "deliver again what was delivered or given up", _remote())
     resend.add_argument("delivery_id")
+    portal = _command(
+        webhooks, "portal", "portal:link", "print a link to the page that looks after webhooks", _remote()
+    )
+    portal.add_argument("--expires-in", type=int, default=900, metavar="SECONDS", help="(default: %(default)s)")
+    portal.add_argument("--read-only", action="store_true", help="nothing can be changed there")
+    portal.add_argument("--name", help="what stands at its head (default: the workspace's name)")
+    portal.add_argument("--accent", metavar="#RRGGBB", help="the colour of its buttons")
+    portal.add_argument("--origin", action="append", help="whose pages may hold it in a frame; may be repeated")
     listen = _command(webhooks, "listen", "listen:run", "run a local receiver that verifies and prints", _remote())
     _listening(listen, 0, "default: a free one")
     listen.add_argument(

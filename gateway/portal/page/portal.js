@@ -159,7 +159,7 @@ addEventListener("hashchange", (event) => {
   if (LINK.test(location.hash.slice(1))) start(new URL(event.oldURL).hash);
   else if (document.contains(page.main)) show();
 });
-new ResizeObserver(() => tell("height", { height: document.documentElement.scrollHeight })).observe(document.documentElement);
+new ResizeObserver(([body]) => tell("height", { height: Math.ceil(body.borderBoxSize[0].blockSize) })).observe(document.body);
 
 /** The token leaves the address at once, so that it is in no history and nobody looks it up over a shoulder. */
 function start(before) {

@@ -15,12 +15,16 @@ export async function families() {
 }
 
 export async function view() {
-  const body = [...(await families())].map(([family, types]) => h("section", {},
+  const body = [...(await families())].map(([family, types]) => h("section", { class: "family" },
     h("h3", {}, family ? h("code", {}, `${family}.*`) : "Others"),
     h("ul", { class: "cards" }, types.map((type) => h("li", { class: "card" },
       h("details", {},
         h("summary", {}, h("code", {}, type.type), ` ${type.description}`),
-        code(JSON.stringify(type.example, null, 2), `Example of ${type.type}`),
-        type.schema ? code(JSON.stringify(type.schema, null, 2), `Schema of ${type.type}`) : null))))));
+        part("Example of its data", type.example),
+        part("JSON Schema of its data", type.schema)))))));
   return { title: "Event types", body };
+}
+
+function part(name, value) {
+  return h("div", { class: "part" }, h("h4", {}, name), code(JSON.stringify(value, null, 2), name));
 }
