@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from kernel.catalogue import EVENT_TYPES as EVENT_TYPES
+from kernel.errors import TooLarge
 
 if TYPE_CHECKING:
     from kernel.db import Connection
     from kernel.types import Json
 
-
+MAX_DATA = 1 << 20  # bytes; `publish_events` says the same of what the database makes itself
 _PATTERN = re.compile(r"(?!.*\*.*\*)(\*|[a-z_]+)(\.(\*|[a-z_]+))*")
 
 
@@ -38,13 +39,23 @@ def pattern_fault(pattern: str) -> str | None:
     return None
 
 
+def _check(event_type: str, data: object) -> None:
+    """Before the database is asked, whose refusal would end the caller's transaction."""
+    if event_type not in EVENT_TYPES:
+        raise ValueError(f"unknown event type {event_type!r}")
+    if not isinstance(data, Mapping):
+        raise ValueError(f"the data of an event is an object, not {type(data).__name__}")
+    if len(orjson.dumps(data)) > MAX_DATA:
+        raise TooLarge(f"the data of an event may have {MAX_DATA} bytes at most")
+
+
 async def publish(conn: Connection, workspace_id: str, event_type: str, data: Mapping[str, Any]) -> str:
     """Stores an event and what it owes to endpoints, in the caller's workspace transaction. Returns the event's id.
 
-    Raises ValueError for a type that the catalogue does not hold.
+    An event about a conversation or a bot is told its `account_id` and `channel`, where they are missing. Raises
+    ValueError for a type that the catalogue does not hold and for data that is no object, and TooLarge.
     """
-    if event_type not in EVENT_TYPES:
-        raise ValueError(f"unknown event type {event_type!r}")
+    _check(event_type, data)
     event_id: str = await conn.fetchval("SELECT publish_event($1, $2, $3)", workspace_id, event_type, data)
     return event_id
 
@@ -55,9 +66,8 @@ async def publish_many(
     """`publish` for several events in one statement; ids in the same order. Raises like it."""
     if not events:
         return []
-    for event_type, _ in events:
-        if event_type not in EVENT_TYPES:
-            raise ValueError(f"unknown event type {event_type!r}")
+    for event_type, data in events:
+        _check(event_type, data)
     ids: list[str] = await conn.fetchval(
         "SELECT publish_events($1, $2, $3)",
         [workspace_id] * len(events),
