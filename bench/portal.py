@@ -341,6 +341,40 @@ async def rotates(on: Scene) -> None:
     assert page.failures == [], page.failures
 
 
+async def changes(on: Scene) -> None:
+    """An endpoint is changed: a public key beside the secret, headers whose hidden values stay, a limit"""
+    secretive = {"X-Api-Key": "k-123456", "X-Shop": "7"}
+    hook = await on.call(
+        "POST", "/api/v1/webhooks", {"url": on.receiver.url + "/change", "events": ["user.*"], "headers": secretive}
+    )
+    page = await opened(on)
+    await page.evaluate(f"location.hash = '#endpoints/{hook['webhook_id']}/edit'")
+    await at(page, "Change the endpoint")
+    assert await page.evaluate("document.querySelector('input[value=\"user.*\"]').checked")
+    assert await page.evaluate("document.querySelector('input[value=\"user.created\"]').disabled")
+    await page.evaluate("document.querySelector('.more').open = true")
+    await page.until("document.querySelector('#headers').value.includes('hidden')")
+    assert "k-123456" not in await page.evaluate("document.querySelector('#headers').value")
+    await page.evaluate("document.querySelector('#headers').value += '\\nX-New: a:b'")
+    await page.evaluate("document.querySelector('#headers').value = headers.value.replace(/X-Shop.*/i, '')")
+    await page.evaluate("document.querySelector('#signing').value = 'v1+v1a'")
+    await page.evaluate("document.querySelector('#rate_limit').value = '0.5'")
+    await page.evaluate("document.querySelector('#timeout_seconds').value = '45'")
+    await page.evaluate("document.querySelector('.more').open = false")
+    await press(page, "Save")
+    await page.until("document.activeElement.id === 'timeout_seconds'")
+    await page.evaluate("document.querySelector('#timeout_seconds').value = '9.5'")
+    await on.shot(page, "14-options")
+    await press(page, "Save")
+    await at(page, hook["url"])
+    assert await page.evaluate("document.querySelector('.secret code').textContent.startsWith('whpk_')")
+    now = await on.call("GET", f"/api/v1/webhooks/{hook['webhook_id']}")
+    assert {name.lower() for name in now["headers"]} == {"x-api-key", "x-new"}, now["headers"]
+    told = (now["signing"], now["rate_limit"], now["timeout_seconds"], now["events"])
+    assert told == ("v1+v1a", {"count": 1, "seconds": 2}, 9.5, ["user.*"]), told
+    assert page.failures == [], page.failures
+
+
 async def recovers(on: Scene) -> None:
     """What failed since a time, counted first; then with progress; off and on"""
     hook = await on.call(
@@ -489,7 +523,7 @@ async def looks(on: Scene) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    *(adds, keeps_the_token, shows_the_log, rotates, recovers, is_framed, reads_only, is_operable, looks),
+    *(adds, keeps_the_token, shows_the_log, rotates, changes, recovers, is_framed, reads_only, is_operable, looks),
 )
 
 

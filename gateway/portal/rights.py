@@ -15,11 +15,17 @@ ROUTES = frozenset(
         f"GET {_ONE}",
         f"PATCH {_ONE}",
         f"DELETE {_ONE}",
+        f"POST {_ONE}/enable",
+        f"POST {_ONE}/disable",
         f"POST {_ONE}/test",
+        f"GET {_ONE}/secrets",
+        f"POST {_ONE}/rotate-secret",
+        f"DELETE {_ONE}/secrets/{{secret_id}}",
         f"GET {_DELIVERIES}",
         f"GET {_DELIVERIES}/{{delivery_id}}",
         f"POST {_DELIVERIES}/{{delivery_id}}/resend",
         "GET /api/v1/events/{event_id}",
         "GET /api/v1/event-types",
+        "GET /api/v1/event-types/{event_type}",
     )
 )

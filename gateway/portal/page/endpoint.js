@@ -1,7 +1,7 @@
 /* One endpoint: how it fares, a test with its result, secrets, recovery, its log. */
 
 import { may, post, remove } from "./api.js";
-import { card, meaning, verdict } from "./attempts.js";
+import { card, meaning } from "./attempts.js";
 import { log } from "./deliveries.js";
 import { settled } from "./delivery.js";
 import { announce, busy, button, confirmed, facts, h, link, time } from "./dom.js";
@@ -32,7 +32,14 @@ function overview(hook) {
   return h("section", { class: "panel", "aria-label": "Overview" }, facts([
     ["State", standing(hook)],
     hook.failing_since ? ["Failing since", time(hook.failing_since, { exact: true })] : null,
+    hook.paused_until ? ["Paused until", time(hook.paused_until, { exact: true })] : null,
     ["Receives", patterns(hook.events)],
+    hook.channels ? ["Only of", hook.channels.join(", ")] : null,
+    hook.condition ? ["Only where", h("code", {}, JSON.stringify(hook.condition))] : null,
+    hook.payload_mode === "full" ? null : ["Content", hook.payload_mode],
+    hook.ordering === "none" ? null : ["Order", "each conversation's one after the other"],
+    hook.rate_limit ? ["At most", `${hook.rate_limit.count} tries in ${hook.rate_limit.seconds} s`] : null,
+    Object.keys(hook.headers).length ? ["Headers", h("code", {}, Object.keys(hook.headers).join(", "))] : null,
     hook.description ? ["Description", h("span", { dir: "auto" }, hook.description)] : null,
     ["Added", time(hook.created_at, { exact: true })],
     ["Id", h("code", {}, hook.webhook_id)],
@@ -78,8 +85,8 @@ function test(hook, current) {
 
 function result(found, attempt) {
   return [
-    h("p", {}, verdict(attempt), " ", meaning(attempt), " ", link(`#deliveries/${found.delivery_id}`, "See the delivery")),
     h("ul", { class: "cards" }, card(attempt, { open: true })),
+    h("p", {}, link(`#deliveries/${found.delivery_id}`, "See the delivery")),
   ];
 }
 

@@ -3,6 +3,7 @@
 import { patch, post } from "./api.js";
 import { announce, busy, h, link } from "./dom.js";
 import { one } from "./endpoints.js";
+import * as options from "./options.js";
 import { keepSecret } from "./secrets.js";
 import { families } from "./types.js";
 
@@ -18,25 +19,26 @@ async function form(hook) {
   const choice = chooser(await families(), hook ? hook.events : ["*"]);
   const url = field("url", "Address", "Where events are sent, for instance https://example.com/webhooks", { type: "url", required: true, autocomplete: "url", placeholder: "https://", value: hook && hook.url, dir: "ltr" });
   const description = field("description", "Description", "Optional. Only people see it.", { maxlength: 500, value: hook && hook.description });
+  const more = options.section(hook, field);
   const problems = h("div", {});
   const save = h("button", { type: "submit", class: "primary" }, hook ? "Save" : "Add");
-  const fields = { url, description, events: choice };
+  const fields = { url, description, events: choice, ...more.fields };
   const made = h("form", { novalidate: true, class: "form", onsubmit: (event) => {
     event.preventDefault();
     busy(save, problems, () => submitted(hook, fields));
-  } }, url.whole, description.whole, choice.whole, problems,
+  } }, url.whole, description.whole, choice.whole, more.whole, problems,
     h("div", { class: "actions" }, save, link(hook ? `#endpoints/${hook.webhook_id}` : "#endpoints", "Cancel", { class: "button" })));
   return made;
 }
 
 async function submitted(hook, fields) {
   for (const each of Object.values(fields)) each.complain("");
-  const body = { url: fields.url.value(), description: fields.description.value(), events: fields.events.value() };
+  const body = Object.fromEntries(Object.entries(fields).map(([name, each]) => [name, each.value()]));
   const missing = !body.url ? ["url", "An address is needed."] : !body.events.length ? ["events", "Choose at least one type."] : null;
   if (missing) return complain(fields, Object.fromEntries([missing]));
   try {
     const saved = hook ? await patch(`/webhooks/${hook.webhook_id}`, body) : await post("/webhooks", body);
-    if (!hook) keepSecret(saved.webhook_id, saved.secret);
+    keepSecret(saved.webhook_id, saved);
     announce(hook ? "Saved" : "Added");
     location.hash = `#endpoints/${saved.webhook_id}`;
   } catch (error) {
@@ -49,14 +51,17 @@ async function submitted(hook, fields) {
 function complain(fields, faults) {
   const wrong = Object.keys(fields).filter((name) => faults[name]);
   for (const name of wrong) fields[name].complain(faults[name]);
+  for (const folded of document.querySelectorAll("form details")) folded.open ||= wrong.some((name) => folded.querySelector(`#${name}`));
   if (wrong.length) fields[wrong[0]].focus();
   return wrong.length > 0;
 }
 
-/** A labelled input with its hint and its fault, both of which are read out with it. */
-export function field(name, label, hint, props = {}) {
+/** A labelled input with its hint and its fault, both of which are read out with it. `choices` make it a list. */
+export function field(name, label, hint, { value, choices, tag = choices ? "select" : "input", ...props } = {}) {
   const fault = h("p", { class: "fault", id: `${name}-fault` });
-  const input = h("input", { oninput: () => input.removeAttribute("aria-invalid"), id: name, name, type: "text", "aria-describedby": `${name}-hint ${name}-fault`, ...props, value: props.value || null });
+  const input = h(tag, { oninput: () => input.removeAttribute("aria-invalid"), id: name, name, "aria-describedby": `${name}-hint ${name}-fault`, ...(tag === "input" ? { type: "text" } : {}), ...props },
+    (choices || []).map(([each, text]) => h("option", { value: each, selected: each === value }, text)));
+  if (!choices) input.value = value ?? "";
   return {
     whole: h("div", { class: "field" }, h("label", { for: name }, label), h("p", { class: "hint", id: `${name}-hint` }, hint), input, fault),
     value: () => input.value.trim(),

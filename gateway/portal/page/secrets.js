@@ -3,25 +3,28 @@
 import { get, may, post, remove } from "./api.js";
 import { announce, busy, button, confirmed, copy, h, time } from "./dom.js";
 
-const fresh = new Map(); // endpoint's id to a secret that was not looked at yet
+const fresh = new Map(); // endpoint's id to what was made for it and has not been looked at yet
 
-export function keepSecret(id, secret) {
-  fresh.set(id, secret);
+/** `made` is an answer that may hold a new `secret`, a new `public_key`, or both. */
+export function keepSecret(id, made) {
+  if (made.secret || made.public_key) fresh.set(id, made);
 }
 
 /** The secret that was just made, until somebody says that it is stored. */
 export function shownOnce(id) {
-  const secret = fresh.get(id);
-  if (!secret) return null;
+  const made = fresh.get(id);
+  if (!made) return null;
+  const shown = (name, text) => text && h("p", { class: "secret" }, h("code", { dir: "ltr", "aria-label": name }, text), copy(text, `Copy the ${name.toLowerCase()}`));
   const box = h("section", { class: "notice warn", "aria-labelledby": "secret-heading", id: "secret", tabindex: "-1" },
-    h("h3", { id: "secret-heading" }, "The endpoint's secret"),
-    h("p", {}, "It is shown this once. Your receiver checks with it that a message comes from here."),
-    h("p", { class: "secret" }, h("code", { dir: "ltr", "aria-label": "Secret" }, secret), copy(secret, "Copy the secret")),
+    h("h3", { id: "secret-heading" }, made.secret ? "The endpoint's secret" : "The endpoint's public key"),
+    h("p", {}, made.secret ? "It is shown this once. Your receiver checks with it that a message comes from here." : "Your receiver checks with it that a message comes from here. It is no secret."),
+    shown("Secret", made.secret),
+    shown("Public key", made.public_key),
     button("I have stored it", () => {
       fresh.delete(id);
       box.remove();
       document.getElementById("heading").focus();
-      announce("The secret is not shown any more");
+      announce("It is not shown any more");
     }));
   return box;
 }
@@ -34,9 +37,9 @@ export async function section(hook, refresh) {
   const { items } = await get(`${path}/secrets`);
   const rows = items.map((secret) => h("tr", {},
     h("td", {}, h("code", {}, secret.secret_id)),
-    h("td", {}, secret.kind),
+    h("td", {}, secret.kind, secret.public_key ? [" ", copy(secret.public_key, "Copy the public key")] : null),
     h("td", {}, time(secret.created_at)),
-    h("td", {}, secret.expires_at ? time(secret.expires_at) : "while it is the newest"),
+    h("td", {}, secret.expires_at ? time(secret.expires_at) : "until it is replaced"),
     may("manage") ? h("td", {}, secret.expires_at ? button("Revoke", (event) => busy(event.target, problems, async () => {
       if (!(await confirmed("Revoke this secret?", "From now on nothing is signed with it.", "Revoke"))) return;
       await remove(`${path}/secrets/${secret.secret_id}`);
@@ -59,7 +62,7 @@ function rotation(hook, path, problems, refresh) {
     event.preventDefault();
     busy(rotate, problems, async () => {
       const made = await post(`${path}/rotate-secret`, { overlap_seconds: Number(overlap.value) });
-      keepSecret(hook.webhook_id, made.secret);
+      keepSecret(hook.webhook_id, made);
       announce("A new secret was made");
       await refresh("secret");
     });
