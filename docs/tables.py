@@ -1,4 +1,4 @@
-"""Writes the tables of README.md, docs/webhooks.md and .env.example from the code (`make docs`).
+"""Writes the tables of README.md, docs/webhooks.md, docs/events.md and .env.example from the code (`make docs`).
 
 `tests/test_docs.py` fails when they differ.
 """
@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from channels.table import CHANNELS  # noqa: E402
 from gateway.commands.grammar import parser  # noqa: E402
-from kernel.events import EVENT_TYPES  # noqa: E402
+from kernel.catalogue import EVENT_TYPES, EventType  # noqa: E402
 from kernel.settings import Settings, table  # noqa: E402
 from kernel.types import Channel  # noqa: E402
 
@@ -67,6 +69,25 @@ def events() -> list[list[str]]:
     return [[f"`{name}`", kind.description] for name, kind in EVENT_TYPES.items()]
 
 
+def event_section(name: str, kind: EventType) -> str:
+    rows = [f"| {' | '.join(row)} |" for row in members(kind.schema, "")]
+    example = json.dumps(dict(kind.example), indent=2, ensure_ascii=False).replace("\n", "\n    ")
+    table = "\n".join(["| member | type | meaning |", "|---|---|---|", *rows])
+    return f"## `{name}`\n\n{kind.description}. Version {kind.version}.\n\n{table}\n\n    {example}\n"
+
+
+def members(schema: dict[str, Any], before: str) -> Iterator[list[str]]:
+    """Every member that a schema of an object names, those of objects and lists inside as well."""
+    for name, of in schema["properties"].items():
+        missing = "" if name in schema["required"] else ", may be missing"
+        values = ", ".join(f"`{json.dumps(value)}`" for value in of.get("enum", ()))
+        types = " or ".join([of["type"]] if isinstance(of.get("type"), str) else of.get("type", ()))
+        yield [f"`{before}{name}`", (values or types) + missing, of["description"]]
+        inner = of.get("items", of)
+        if inner.get("properties"):
+            yield from members(inner, f"{before}{name}{'[]' if 'items' in of else ''}.")
+
+
 def capabilities() -> list[list[str]]:
     """What each channel knows, by the functions in its row."""
     rows = list(CHANNELS.values())
@@ -91,11 +112,14 @@ def replaced(text: str, head: str, rows: Sequence[Sequence[str]]) -> str:
 def pages() -> dict[Path, str]:
     """Every file that holds such a table, as it should be."""
     readme, webhooks, channels = (ROOT / page for page in ("README.md", "docs/webhooks.md", "docs/channels/README.md"))
+    catalogue = ROOT / "docs/events.md"
+    intro = catalogue.read_text(encoding="utf-8").partition("\n## ")[0].rstrip("\n")
     told = replaced(readme.read_text(encoding="utf-8"), "command | does", commands())
     return {
         readme: replaced(told, "name | default | meaning", settings()),
         webhooks: replaced(webhooks.read_text(encoding="utf-8"), "type | when", events()),
         channels: replaced(channels.read_text(encoding="utf-8"), MATRIX_HEAD, capabilities()),
+        catalogue: "\n".join([f"{intro}\n", *(event_section(name, kind) for name, kind in EVENT_TYPES.items())]),
         ROOT / ".env.example": sample(),
     }
 

@@ -97,7 +97,8 @@ def check(method: str, path: str, reply: Reply) -> None:
     route = route_of(method, path)
     if route and route.response and reply.body is not None:
         model = route.response.model_validate(reply.body)
-        assert set(reply.body) <= set(type(model).model_fields), reply.body
+        fields = type(model).model_fields
+        assert set(reply.body) <= {field.alias or name for name, field in fields.items()}, reply.body
 
 
 @asynccontextmanager
