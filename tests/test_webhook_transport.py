@@ -11,7 +11,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from webhooks.transport import MAX_BODY, Outcome, open_session, post, timeouts
+from webhooks.options import Options, read_options
+from webhooks.transport import MAX_BODY, OURS, Outcome, open_session, post, timeouts
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -72,7 +73,7 @@ async def test_an_answer_is_kept_with_its_headers() -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
-async def test_redirects_are_failures_and_never_followed(status: int) -> None:
+async def test_case_1_redirects_are_failures_and_never_followed(status: int) -> None:
     visited: list[bytes] = []
 
     async def elsewhere(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -212,3 +213,58 @@ async def test_one_connection_serves_several_sends() -> None:
         for _ in range(5):
             assert (await post(session, url, {}, b"{}", timeouts())).ok
     assert connections == 1
+
+
+async def test_case_63_each_way_to_fail_has_a_code_of_its_own() -> None:
+    async def hang_up(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+
+    async def say_nothing(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    found = [
+        (await send("http://name.invalid/")).error_code,
+        (await answer(hang_up)).error_code,
+        (await answer(say_nothing, total=0.3)).error_code,
+    ]
+
+    async def no_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(no_tls, "127.0.0.1", 0) as server:
+        where = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        found.append((await send(f"https://{where}/")).error_code)
+    found.append((await send(f"http://{where}/")).error_code)
+    assert found == ["dns_error", "connection_reset", "timeout", "tls_error", "connection_refused"]
+    assert not OURS & set(found)
+
+
+async def test_case_32_headers_of_an_endpoint_reach_the_wire_as_they_are_written_and_below_ours() -> None:
+    heads = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server, open_session(LOOPBACK) as session:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+        own = {"X-tEaM": "a  b", "X-API-Key": "secret", "Webhook-Id": "forged"}
+        options = read_options({"headers": own, "auth": {"kind": "basic", "username": "ü", "password": "p:w"}})
+        outcome = await post(session, url, {"webhook-id": "evt_1"}, b"{}", timeouts(), options)
+    (head,) = heads
+    lines = head.split("\r\n")
+    assert {"X-tEaM: a  b", "X-API-Key: secret", "webhook-id: evt_1", "Authorization: Basic w7w6cDp3"} <= set(lines)
+    assert "forged" not in head
+    assert outcome.request == {
+        "X-tEaM": "a  b", "X-API-Key": "(hidden)", "Authorization": "(hidden)", "webhook-id": "evt_1",
+    }  # fmt: skip
+
+
+def test_secrets_of_options_show_in_no_trace() -> None:
+    options = read_options({"headers": {"X-Key": "hush"}, "auth": {"kind": "bearer", "token": "hush"}})
+    assert ("Authorization", "Bearer hush") in options.headers
+    assert "hush" not in repr(options)
+    assert read_options({}) == Options()

@@ -20,7 +20,7 @@ import orjson
 from webhooks.options import ClientCredentials, basic
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0, connect=5.0, ceil_threshold=1_000.0)
-_LARGEST = 65_536
+_LARGEST = 16_384
 _USUAL, _LONGEST = 300.0, 86_400.0  # seconds that a token lasts when nothing is said, and at most
 _EARLY = 30.0
 _SORRY = 5.0  # for so long a failure is given to all who ask, so that a broken token server is not stormed

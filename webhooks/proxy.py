@@ -109,7 +109,10 @@ class TunnelConnector(aiohttp.TCPConnector):
         client_error: type[Exception] = ClientConnectorError,
     ) -> tuple[asyncio.Transport, ResponseHandler]:
         host, port = (req.url.raw_host or "").rstrip("."), req.port or 0
-        refuse_literal(host, port, self._allow)
+        try:
+            refuse_literal(host, port, self._allow)
+        except BlockedAddress as error:
+            raise ClientConnectorError(req.connection_key, error) from error
         context = self._get_ssl_context(req)
         sock = await open_tunnel(self._egress, host, port)
         try:

@@ -38,6 +38,8 @@ def context(tls: Tls) -> ssl.SSLContext:
             _load(made, tls)
     except ssl.SSLError as error:
         raise Unusable(f"OpenSSL does not take it: {error.reason or 'no PEM'}") from error
+    except ValueError as error:
+        raise Unusable("a text is no PEM") from error
     return made
 
 
