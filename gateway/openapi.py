@@ -19,7 +19,7 @@ from kernel import errors
 from kernel.errors import ParleyError
 from kernel.types import Json
 
-_SHOWN = ("/api/", "/health/", "/metrics", "/channels/", "/widget")
+_SHOWN = ("/api/", "/health/", "/metrics", "/channels/", "/hooks/", "/widget")
 _REF = "#/components/schemas/{model}"
 Names = dict[tuple[type[BaseModel], str], str]
 
@@ -30,6 +30,7 @@ _TAGS = {
     "channels": "Bots on chat platforms",
     "people": "Who writes, and where they are known",
     "webhooks": "Signed events for other systems (Standard Webhooks)",
+    "hooks": "Other systems' webhooks, which become messages",
     "operations": "What waits for a person's decision",
     "keys": "API keys",
     "admin": "Workspaces and their settings",

@@ -1,4 +1,4 @@
-"""Small chores of a serving process: how late the event loop runs, and forgetting old Idempotency-Keys."""
+"""Small chores of a serving process: how late the event loop runs, and forgetting old keys and calls of hooks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from gateway import idempotency
 from gateway.metrics import EVENT_LOOP_LAG
 from kernel import log
 from kernel.db import AWAY, Database
+from webhooks.hooks import calls as hook_calls
 
 _log = log.get("upkeep")
 
@@ -37,11 +38,12 @@ async def watch_loop() -> None:
 
 
 async def forget_old_keys(database: Database) -> None:
-    """Runs until cancelled. An unreachable database is waited for."""
+    """Keys, and calls of hooks. Runs until cancelled. An unreachable database is waited for."""
     while True:
         await asyncio.sleep(_FORGET_EVERY)
         try:
             async with database.anywhere() as conn:
                 await idempotency.forget_old(conn)
+                await hook_calls.forget_old(conn)
         except (*AWAY, asyncpg.PostgresError) as error:
             _log.warning("upkeep.failed", error=type(error).__name__)

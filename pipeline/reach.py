@@ -8,6 +8,7 @@ import asyncpg
 
 from kernel.db import Connection
 from kernel.errors import NotFound
+from kernel.ids import new_id
 from kernel.types import Json
 
 
@@ -56,6 +57,35 @@ async def reach(
         conversation_id,
         channel,
         account_id,
+    )
+    return [Reach(row["conversation_id"], row["account_id"], row["kind"], row["address"], _closed(row)) for row in rows]
+
+
+async def reach_room(conn: Connection, account_id: str, key: str, address: Json, *, private: bool) -> list[Reach]:
+    """A place that an account was told of, whose conversation is made when there is none yet.
+
+    Nothing when the workspace has no such account.
+    """
+    await conn.execute(
+        """
+        INSERT INTO conversations (workspace_id, conversation_id, account_id, conversation_key, address, private)
+        SELECT workspace_id, $1, account_id, $3, $4, $5 FROM channel_accounts WHERE account_id = $2
+        ON CONFLICT DO NOTHING
+        """,
+        new_id("conv"),
+        account_id,
+        key,
+        address,
+        private,
+    )
+    rows = await conn.fetch(
+        """
+        SELECT c.conversation_id, c.account_id, a.kind, c.address, c.blocked_at, a.status
+        FROM conversations c JOIN channel_accounts a USING (workspace_id, account_id)
+        WHERE c.workspace_id = current_workspace() AND c.account_id = $1 AND c.conversation_key = $2
+        """,
+        account_id,
+        key,
     )
     return [Reach(row["conversation_id"], row["account_id"], row["kind"], row["address"], _closed(row)) for row in rows]
 

@@ -37,6 +37,7 @@ SQL_DOORS = re.compile(
     r"kernel/(db|migrate|events)\.py|channels/accounts\.py|identity/\w+\.py"
     r"|pipeline/(turns|outbox|conversations|reach|threads|feedback)\.py"
     r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py|pipeline/files/attachments\.py"
+    r"|webhooks/hooks/(registered|calls)\.py"
     r"|webhooks/(endpoints|secrets|deliveries|claims)\.py|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(

@@ -5,30 +5,22 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-from typing import Literal
 
 from pydantic import Field
 
-from channels.table import CHANNELS
+from gateway.credentials import AnyChannel
 from gateway.parts import clean_name
 from gateway.routes.talk import TEXT_LIMIT
+from gateway.telling import Unreachable, first_open, tell
 from gateway.web import MEBIBYTE, Call, Route, Shape, View
-from kernel.errors import Conflict, InvalidRequest, NotFound, TooLarge
-from kernel.types import Json, OutgoingFile, Reply
-from pipeline import outbox
-from pipeline.files import attachments, outgoing
+from kernel.errors import InvalidRequest, NotFound, TooLarge
+from kernel.types import Json, OutgoingFile
+from pipeline.files import outgoing
 from pipeline.files.reading import MOST
-from pipeline.outbox import Lane
 from pipeline.reach import Reach
 from pipeline.reach import reach as find_places
 
 _BODY = 72 * MEBIBYTE  # with everything that is in it
-
-
-class Unreachable(Conflict):
-    """The platform does not let the bot write there."""
-
-    code = "unreachable"
 
 
 class Enclosed(Shape):
@@ -47,9 +39,7 @@ class Notification(Shape):
 
     user_id: str | None = Field(None, min_length=1, max_length=200)
     conversation_id: str | None = Field(None, max_length=128)
-    channel: Literal["telegram", "slack", "discord", "web", "rest"] | None = Field(
-        None, description="By default the one where the user was last seen"
-    )
+    channel: AnyChannel | None = Field(None, description="By default the one where the user was last seen")
     account_id: str | None = Field(None, max_length=128, description="One bot among several of a channel")
     text: str = Field("", max_length=TEXT_LIMIT, description="Markdown; may be left out when there are files")
     files: list[Enclosed] = Field([], max_length=outgoing.MOST_FILES, description="Sent in this order, after the text")
@@ -84,15 +74,10 @@ async def notify(call: Call) -> Json:
             channel=asked.channel, account_id=asked.account_id,
         )  # fmt: skip
         reach = _open(places, asked)
-        lane = Lane(call.workspace_id, reach.conversation_id)
-        units = CHANNELS[reach.channel].render(Reply(asked.text), reach.address) if asked.text else []
-        message_id = await outbox.tell(conn, lane, asked.text, [*units, *outgoing.units(files)])
-        if message_id is None:
-            raise NotFound("there is no such conversation")
-        await attachments.store_outgoing(conn, reach.conversation_id, message_id, files)
-    call.services.sender.wake(lane)
+        told = await tell(conn, call.workspace_id, reach, asked.text, files)
+    call.services.sender.wake(told.lane)
     return {
-        "message_id": message_id,
+        "message_id": told.message_id,
         "conversation_id": reach.conversation_id,
         "channel": reach.channel,
         "account_id": reach.account_id,
@@ -110,10 +95,7 @@ def _open(places: list[Reach], asked: Notification) -> Reach:
         if asked.conversation_id:
             raise NotFound("there is no such conversation")
         raise Unreachable(f"this user has not written to a bot of this workspace{where} in private, so none may write")
-    for reach in places:
-        if not reach.closed:
-            return reach
-    raise Unreachable(places[0].closed)
+    return first_open(places)
 
 
 def _files(asked: list[Enclosed]) -> list[OutgoingFile]:

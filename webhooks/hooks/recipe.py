@@ -76,7 +76,11 @@ class Unusable:
 
 def compile_recipe(template: Mapping[str, Any], target: Mapping[str, Any]) -> Recipe:
     """Raises Fault, with the field at fault. Remembered by what was given."""
-    return _compiled(orjson.dumps([template, target], option=orjson.OPT_SORT_KEYS))
+    try:
+        given = orjson.dumps([template, target], option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        raise Fault("this is nested too deeply", "template") from None
+    return _compiled(given)
 
 
 @lru_cache(maxsize=512)
@@ -139,7 +143,7 @@ def scope_of(call: Call) -> Scope:
 def apply(recipe: Recipe, call: Call) -> Message | Passed | Unusable:
     """Pure, and raises nothing."""
     scope = scope_of(call)
-    key = _name(render(recipe.key, scope, LONGEST_VALUE)) if recipe.key else ""
+    key = short_name(render(recipe.key, scope, LONGEST_VALUE)) if recipe.key else ""
     if recipe.ignore and recipe.ignore(scope):
         return Passed("the condition for ignoring it holds", key, recipe.seconds)
     found = next((text for when, text in recipe.cases if when is None or when(scope)), None)
@@ -155,7 +159,7 @@ def apply(recipe: Recipe, call: Call) -> Message | Passed | Unusable:
     return Message(text, {name: value for name, value in target.items() if value}, key, recipe.seconds)
 
 
-def _name(text: str) -> str:
+def short_name(text: str) -> str:
     """As it is when it is short; otherwise a hash of it, which is as good for telling repeats."""
     if len(text) <= _LONGEST_NAME:
         return text
