@@ -21,6 +21,7 @@ def parser() -> argparse.ArgumentParser:
     _channels(commands)
     _keys(commands)
     _webhooks(commands)
+    _hooks(commands)
     return root
 
 
@@ -186,3 +187,28 @@ def _webhooks(commands: Commands) -> None:
     listen.add_argument("--forward", metavar="URL", help="with --poll: hand each event on to this address, signed")
     listen.add_argument("--events", default="*", help="with --register or --poll: types and patterns (default: *)")
     listen.set_defaults(endless=True)
+
+
+def _hooks(commands: Commands) -> None:
+    hooks = _group(commands, "hooks", "addresses at which other systems say something to people")
+    add = _command(hooks, "add", "hooks:add", "make a hook; its address and secret are shown once", _remote())
+    add.add_argument("name")
+    made_of = add.add_mutually_exclusive_group()
+    made_of.add_argument("--example", metavar="NAME", help="alertmanager, github, json or stripe (default: json)")
+    made_of.add_argument("--template", metavar="FILE", help="an own template: .json, .toml, or the text itself")
+    add.add_argument("--user", dest="user_id", help="to this user, where they were last seen")
+    add.add_argument("--channel", help="to the user on this channel")
+    add.add_argument("--conversation", dest="conversation_id", metavar="ID", help="into this conversation")
+    add.add_argument("--account", dest="account_id", metavar="ID", help="by this bot")
+    add.add_argument("--chat", metavar="ID", help="into this group or channel, by the bot that --account names")
+    add.add_argument("--thread", metavar="ID", help="in this thread or topic of it")
+    add.add_argument("--verify", choices=["none", "github", "stripe", "standard_webhooks", "hmac"])
+    add.add_argument("--secret-file", metavar="FILE", help="a file with the secret to verify by, - for standard input")
+    _command(hooks, "list", "hooks:show", "list hooks, without their secrets", _remote())
+    remove = _command(hooks, "remove", "hooks:remove", "remove a hook", _remote())
+    remove.add_argument("hook_id")
+    test = _command(hooks, "test", "hooks:test", "show what a call would become, without sending", _remote())
+    test.add_argument("hook_id")
+    test.add_argument("--payload", metavar="FILE", help="the call's JSON, - for standard input (default: a sample)")
+    test.add_argument("--sample", metavar="NAME", help="one of the example's samples")
+    test.add_argument("--header", action="append", metavar="NAME:VALUE", help="may be repeated")
