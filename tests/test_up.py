@@ -28,6 +28,7 @@ from kernel.errors import ConfigError
 from kernel.secrets import KeyRing
 from kernel.settings import Settings, environment, table
 from tests.conftest import Stores
+from tests.event_check import event_faults
 
 _PATIENCE = 90.0
 
@@ -182,6 +183,7 @@ async def test_the_demo_from_first_start_to_second(
         await _ingest(up, capsys, tmp_path)
         await _watch(up, tmp_path)
         assert json.loads(await _parley(up, capsys, "doctor", "--json"))["ok"]
+        await _told(up, http, key)
 
         up.child("serve").kill()
         await up.says("gateway was killed by SIGKILL; starting it again")
@@ -207,6 +209,21 @@ async def test_the_demo_from_first_start_to_second(
         if up.process.poll() is None:
             up.process.kill()
             up.process.wait()
+
+
+async def _told(up: Up, http: aiohttp.ClientSession, key: str) -> None:
+    """What happened so far was told in events, and each is as the catalogue says."""
+    seen: set[str] = set()
+    cursor: str | None = ""
+    while cursor is not None:
+        url = f"{up.credentials['url']}/api/v1/events?limit=200&cursor={cursor}"
+        async with http.get(url, headers={"X-API-Key": key}) as response:
+            page = await response.json()
+        assert [fault for event in page["items"] for fault in event_faults(event)] == []
+        seen |= {f"{event['type']} {event['data'].get('channel', '')}".strip() for event in page["items"]}
+        cursor = page["next_cursor"]
+    chat = {f"chat.response.generated {channel}" for channel in ("telegram", "slack", "discord", "rest")}
+    assert chat | {"document.indexed", "document.deleted", "channel.connected telegram"} <= seen
 
 
 async def _ingest(up: Up, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
