@@ -20,7 +20,7 @@ export async function view({ query, refresh }) {
   const asked = Object.fromEntries([...query].filter(([name, value]) => value && ["webhook_id", "status", "event_type"].includes(name)));
   return {
     title: "Deliveries",
-    actions: button("Refresh", () => refresh("refresh"), { id: "refresh" }),
+    actions: button("Refresh", () => refresh("refresh").then(() => announce("Refreshed")), { id: "refresh" }),
     body: [filters(asked, hooks, types), await log(asked, hooks)],
   };
 }
