@@ -14,10 +14,10 @@ RUNTIME := $(VENV)/.runtime-installed
 DEV := $(VENV)/.dev-installed
 AGREEMENT := $(VENV)/.sentence-transformers-installed
 
-.PHONY: help setup dev run test check format docs bench chaos outage lock clean
+.PHONY: help setup dev run test check format docs bench bench-webhooks chaos chaos-webhooks hostile-webhooks outage lock clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 26
 
 setup: $(RUNTIME) ## make .venv and install what running needs
 dev: $(DEV) ## … and what testing and checking need
@@ -48,6 +48,15 @@ outage: $(DEV) ## let both gateways be away for a minute and count who was answe
 
 chaos: $(DEV) ## kill things under load, on every channel, and count what was lost
 	@$(BIN)/python -m bench.chaos $(ARGS)
+
+bench-webhooks: $(DEV) ## measure the webhook sender beside other ways to send
+	@$(BIN)/python -m bench.webhooks $(ARGS)
+
+chaos-webhooks: $(DEV) ## kill the webhook sender under load and count what was lost
+	@$(BIN)/python -m bench.webhooks.chaos $(ARGS)
+
+hostile-webhooks: $(DEV) ## send to receivers that mean harm, and see what it costs
+	@$(BIN)/python -m bench.webhooks.hostile $(ARGS)
 
 $(BIN)/python:
 	@if [ -z "$(PYTHON)" ]; then \

@@ -176,7 +176,7 @@ def test_compose_and_procfile_run_commands_that_exist() -> None:
 
 
 def test_make_and_ci_are_well_formed() -> None:
-    for target in ("run", "test", "check", "bench", "chaos"):
+    for target in ("run", "test", "check", "bench", "chaos", "bench-webhooks", "chaos-webhooks", "hostile-webhooks"):
         subprocess.run(["make", "--dry-run", "--silent", target], cwd=ROOT, check=True, capture_output=True)
     subprocess.run(["bash", "-n", ".ci/run"], cwd=ROOT, check=True)
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o111

@@ -37,6 +37,11 @@ class Keeper:
             while self._process is None or (self.spec.ready and await self.spec.ready() is not None):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
 
+    @property
+    def pid(self) -> int | None:
+        """The running process's id."""
+        return self._process.pid if self._process and self._process.returncode is None else None
+
     def kill(self, number: signal.Signals) -> None:
         """Signals the process, if it runs."""
         if self._process and self._process.returncode is None:
