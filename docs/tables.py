@@ -66,14 +66,15 @@ def _commands(of: argparse.ArgumentParser, before: str) -> Iterator[tuple[str, s
 
 
 def events() -> list[list[str]]:
-    return [[f"`{name}`", kind.description] for name, kind in EVENT_TYPES.items()]
+    return [[f"`{name}`", kind.description + ("" if kind.sent else " (to come)")] for name, kind in EVENT_TYPES.items()]
 
 
 def event_section(name: str, kind: EventType) -> str:
     rows = [f"| {' | '.join(row)} |" for row in members(kind.schema, "")]
     example = json.dumps(dict(kind.example), indent=2, ensure_ascii=False).replace("\n", "\n    ")
     table = "\n".join(["| member | type | meaning |", "|---|---|---|", *rows])
-    return f"## `{name}`\n\n{kind.description}. Version {kind.version}.\n\n{table}\n\n    {example}\n"
+    told = f"{kind.description}. Version {kind.version}{'' if kind.sent else ', not sent yet'}."
+    return f"## `{name}`\n\n{told}\n\n{table}\n\n    {example}\n"
 
 
 def members(schema: dict[str, Any], before: str) -> Iterator[list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from kernel.members import (
@@ -29,17 +29,23 @@ from kernel.members import (
 class EventType:
     """When it is sent, in one line; JSON Schema 2020-12 of `data`; an example of it.
 
-    `version` is raised when a member goes or changes its meaning. New members do not raise it.
+    `version` is raised when a member goes or changes its meaning. New members do not raise it. What is not `sent` may
+    be subscribed to, and does not happen yet.
     """
 
     description: str
     schema: Schema
     example: Mapping[str, Any]
     version: int = 1
+    sent: bool = True
 
 
 def _type(description: str, members: Mapping[str, Member]) -> EventType:
     return EventType(description, schema_of(description, members), example_of(members))
+
+
+def _to_come(description: str, members: Mapping[str, Member]) -> EventType:
+    return replace(_type(description, members), sent=False)
 
 
 _CHANNEL_KIND = text("The channel: telegram, slack, discord, web or rest", "telegram")
@@ -181,22 +187,22 @@ EVENT_TYPES: Mapping[str, EventType] = {
     ),
     "session.started": _type("A conversation began a new episode", _IN_SESSION),
     "session.resolved": _type("A session ended with its question answered", _IN_SESSION),
-    "session.escalated": _type("A session was handed to a person", _ESCALATION),
-    "session.abandoned": _type("A session ended in silence", _IN_SESSION),
-    "session.summarized": _type(
+    "session.escalated": _to_come("A session was handed to a person", _ESCALATION),
+    "session.abandoned": _to_come("A session ended in silence", _IN_SESSION),
+    "session.summarized": _to_come(
         "A summary of a session was written", {**_IN_SESSION, "summary": text("The summary", "Asked for hours.")}
     ),
-    "escalation.opened": _type(
+    "escalation.opened": _to_come(
         "Somebody should take over a conversation", {**_ESCALATION, "reason": text("Why", "asked for a person")}
     ),
-    "escalation.claimed": _type(
+    "escalation.claimed": _to_come(
         "A person took an escalation", {**_ESCALATION, "claimed_by": identifier("usr", "Who took it")}
     ),
-    "escalation.resolved": _type(
+    "escalation.resolved": _to_come(
         "An escalation was closed", {**_ESCALATION, "resolution": text("What came of it", "refunded")}
     ),
     "user.created": _type("A person wrote for the first time", {"user_id": _USER, **_WHERE}),
-    "user.erased": _type("A person's data was erased", {"user_id": _USER}),
+    "user.erased": _to_come("A person's data was erased", {"user_id": _USER}),
     "identity.linked": _type("An identity became another person, to whom it was linked", _IDENTITY),
     "identity.unlinked": _type("An identity was parted from its person and is one of its own", _IDENTITY),
     "document.indexed": _type(
@@ -248,7 +254,7 @@ EVENT_TYPES: Mapping[str, EventType] = {
     "delivery.exhausted": _type(
         "The last try of a delivery failed", {**_DELIVERY, "attempts": like(_DELIVERY["attempts"], 10)}
     ),
-    "quota.warning": _type("Most of a quota is used", _QUOTA),
-    "quota.exceeded": _type("A quota is used up", {**_QUOTA, "used": like(_QUOTA["used"], 1000)}),
+    "quota.warning": _to_come("Most of a quota is used", _QUOTA),
+    "quota.exceeded": _to_come("A quota is used up", {**_QUOTA, "used": like(_QUOTA["used"], 1000)}),
     "ping": _type("A test, sent on request to one endpoint", {"webhook_id": _ENDPOINT["webhook_id"]}),
 }

@@ -15,6 +15,7 @@ from kernel.types import Json
 class EventTypeView(View):
     type: str
     description: str
+    sent: bool = Field(description="Whether this version of Parley sends it; the others may be subscribed to already")
     version: int = Field(description="Raised when a member of `data` goes or changes its meaning, not for new ones")
     schema_: dict[str, Any] = Field(alias="schema", description="JSON Schema 2020-12 of the event's `data`")
     example: dict[str, Any] = Field(description="An event's `data`")
@@ -24,6 +25,7 @@ def _seen(name: str, kind: EventType) -> Json:
     return {
         "type": name,
         "description": kind.description,
+        "sent": kind.sent,
         "version": kind.version,
         "schema": kind.schema,
         "example": dict(kind.example),
