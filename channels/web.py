@@ -17,7 +17,7 @@ from channels.links import opens
 from channels.markdown import whole
 from channels.pieces import WEB
 from channels.web_html import to_html
-from kernel.types import Account, Channel, Json, OutgoingFile, Parsed, Reply, SendOutcome, Sent, Unit
+from kernel.types import Account, Channel, Json, Mode, OutgoingFile, Parsed, Reply, SendOutcome, Sent, Unit
 
 ANY_ORIGIN = "*"
 _HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])", re.ASCII)
@@ -108,4 +108,15 @@ async def _open(account: Account, wire: Any) -> None:
     return None
 
 
-CHANNEL = Channel("web", _verify, _parse, _render, _send, _typing, _open, idempotent=True, upload=_upload)
+CHANNEL = Channel(
+    "web",
+    _verify,
+    _parse,
+    _render,
+    _send,
+    _typing,
+    _open,
+    idempotent=True,
+    modes={"api": Mode(made="identity_secret")},
+    upload=_upload,
+)

@@ -275,6 +275,27 @@ class Health:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One of the things that a bot is known by. `asked` is how a person is asked for it, "" when only programs give
+    it; `pattern` what it looks like."""
+
+    name: str
+    asked: str = ""
+    pattern: str = r"^[!-~]{1,300}$"
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Mode:
+    """A way in which a bot's messages come in. Of the groups in `one_of` one has to be given whole; `made` names the
+    secret that we make ourselves, which proves the platform's calls or lets a page vouch for its visitors."""
+
+    credentials: Sequence[Credential] = ()
+    one_of: Sequence[Sequence[str]] = ()
+    made: str = ""
+
+
 Take = Callable[[Json, bytes], Awaitable[Json | None]]
 
 
@@ -298,6 +319,11 @@ class Channel:
     typing(client, address)            a sign that we are thinking; failures are its own business
     open(account, wire)                a client for one bot with `close()`; `wire` is a `channels.wire.Wire`
     idempotent                         a repeated send of one unit is shown once
+
+    modes                              what operators choose from, the usual one first; none for a channel that needs
+                                       no bot
+    called                             what the platform delivers at our address and how that is proven; "" when it
+                                       never calls
 
     Optional, None where the platform knows nothing like it:
     decode(headers, body)              the update in a request; raises ValueError
@@ -327,6 +353,8 @@ class Channel:
     typing: Callable[[Any, Json], Awaitable[None]]
     open: Callable[[Account, Any], Awaitable[Any]]
     idempotent: bool = False
+    modes: Mapping[str, Mode] = field(default_factory=dict)
+    called: str = ""
     decode: Callable[[Mapping[str, str], bytes], Json] = decode_json
     immediate: Callable[[Account, Json], Json | None] | None = None
     install: Callable[[Account, Any, str], Awaitable[Json | Refused | NotSent]] | None = None

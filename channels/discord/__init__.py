@@ -11,6 +11,7 @@ from channels.discord.history import history
 from channels.discord.install import install, open_bot, probe, uninstall
 from channels.discord.interactions import immediate
 from channels.discord.listen import listen
+from channels.discord.modes import CALLED, MODES
 from channels.discord.parse import parse
 from channels.discord.reply import render_reply
 from channels.discord.send import acknowledge, send, typing
@@ -34,6 +35,8 @@ CHANNEL = Channel(
     send,
     typing,
     open_bot,
+    modes=MODES,
+    called=CALLED,
     immediate=immediate,
     install=install,
     uninstall=uninstall,

@@ -7,6 +7,7 @@ from channels.slack.find import find
 from channels.slack.history import history
 from channels.slack.install import install, open_bot, probe
 from channels.slack.listen import listen
+from channels.slack.modes import CALLED, MODES
 from channels.slack.parse import parse
 from channels.slack.preview import PREVIEW
 from channels.slack.render import render
@@ -24,6 +25,8 @@ CHANNEL = Channel(
     send,
     typing,
     open_bot,
+    modes=MODES,
+    called=CALLED,
     decode=decode,
     immediate=immediate,
     install=install,

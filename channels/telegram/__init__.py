@@ -5,6 +5,7 @@ from channels.telegram.client import TelegramClient, open_client
 from channels.telegram.draft import PREVIEW
 from channels.telegram.files import fetch
 from channels.telegram.install import install, open_bot, pace, probe, uninstall
+from channels.telegram.modes import CALLED, MODES
 from channels.telegram.parse import parse
 from channels.telegram.poll import PollError, connect, disconnect, get_updates, next_offset
 from channels.telegram.render import render
@@ -22,6 +23,8 @@ CHANNEL = Channel(
     send,
     typing,
     open_bot,
+    modes=MODES,
+    called=CALLED,
     install=install,
     uninstall=uninstall,
     upload=upload,

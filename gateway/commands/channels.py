@@ -10,42 +10,24 @@ from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
+from channels.table import CHANNELS
 from gateway.client import Target, find_target
 from gateway.client import connect as connect_client
 from gateway.commands.terminal import as_json, out, table
+from gateway.credentials import KINDS
 from kernel.errors import ConfigError
 
 _PATH = "/api/v1/channels"
 
 
-# What is asked for, in order.
-_ASKED: dict[tuple[str, str], tuple[tuple[str, str], ...]] = {
-    ("telegram", "webhook"): (("token", "Bot token (from @BotFather)"),),
-    ("telegram", "polling"): (("token", "Bot token (from @BotFather)"),),
-    ("slack", "webhook"): (
-        ("bot_token", "Bot token (xoxb-…)"),
-        ("signing_secret", "Signing secret (Basic Information)"),
-    ),
-    ("slack", "socket"): (
-        ("bot_token", "Bot token (xoxb-…)"),
-        ("app_token", "App-level token (xapp-…, with connections:write)"),
-    ),
-    ("discord", "socket"): (("bot_token", "Bot token (Developer Portal, Bot)"),),
-    ("discord", "webhook"): (
-        ("bot_token", "Bot token (Developer Portal, Bot)"),
-        ("public_key", "Public key (General Information)"),
-    ),
-    ("web", "api"): (),
-}
-_USUAL = {"discord": "socket", "web": "api"}
-
-
 def connect(options: Namespace) -> int:
+    if options.kind not in KINDS:
+        raise ConfigError(f"kind: one of {', '.join(KINDS)}")
     target = find_target(options)
-    mode = options.mode or _USUAL.get(options.kind, "webhook")
-    if (options.kind, mode) not in _ASKED:
-        known = ", ".join(sorted(m for kind, m in _ASKED if kind == options.kind and m != "api")) or "no modes"
-        raise ConfigError(f"--mode: {options.kind} knows {known}")
+    modes = CHANNELS[options.kind].modes
+    mode = options.mode or next(iter(modes))
+    if mode not in modes:
+        raise ConfigError(f"--mode: {options.kind} knows {', '.join(sorted(set(modes) - {'api'})) or 'no modes'}")
     body = {
         "kind": options.kind,
         "name": options.name or options.kind.capitalize(),
@@ -82,7 +64,7 @@ async def _connect(target: Target, body: dict[str, Any]) -> dict[str, Any]:
 
 def _credentials(options: Namespace, mode: str) -> dict[str, str]:
     """What the bot is known by: from a file, or asked for one by one. Raises ConfigError."""
-    asked = _ASKED[options.kind, mode]
+    asked = [c for c in CHANNELS[options.kind].modes[mode].credentials if c.asked]
     if options.credentials_file:
         return _from_json(options.credentials_file)
     if (options.token or options.token_file) and options.kind != "telegram":
@@ -90,7 +72,7 @@ def _credentials(options: Namespace, mode: str) -> dict[str, str]:
     if options.token or options.token_file:
         return {"token": options.token or _read(options.token_file, "--token-file").strip()}
     try:
-        given = {name: getpass.getpass(f"{prompt}: ").strip() for name, prompt in asked}
+        given = {c.name: getpass.getpass(f"{c.asked}: ").strip() for c in asked}
     except EOFError as error:
         raise ConfigError("no credentials: give --credentials-file (or --token-file for Telegram)") from error
     return {name: value for name, value in given.items() if value}

@@ -123,7 +123,7 @@ def _knowledge(commands: Commands) -> None:
 def _channels(commands: Commands) -> None:
     channels = _group(commands, "channels", "bots on platforms")
     connect = _command(channels, "connect", "channels:connect", "connect a bot", _remote())
-    connect.add_argument("kind", choices=["telegram", "slack", "discord", "web"])
+    connect.add_argument("kind", help="telegram, slack, discord or web")
     connect.add_argument("--name", help="what to call it (default: the platform's name)")
     connect.add_argument(
         "--mode",

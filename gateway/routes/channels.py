@@ -11,42 +11,13 @@ from pydantic import AfterValidator, ConfigDict, Field
 from channels import accounts
 from channels.table import CHANNELS
 from channels.web import origin_of
+from gateway.credentials import Credentials, Kind, checked, fault, mode_of
 from gateway.routes.policies import AccessSettings, GroupSettings
 from gateway.web import Answer, Call, Listed, Paging, Route, Shape, View, page
 from kernel.db import Connection
-from kernel.errors import Conflict, InvalidRequest, NotFound, Unavailable
+from kernel.errors import Conflict, NotFound, Unavailable
 from kernel.ids import new_id
 from kernel.types import Account, Json, NotSent, Refused
-
-Kind = Literal["telegram", "slack", "discord", "web"]
-_PRINTABLE = r"^[!-~]{1,300}$"
-
-# What each kind and mode has to be given, and what may be given besides.
-_NEEDS: dict[tuple[str, str], tuple[tuple[str, ...], tuple[str, ...]]] = {
-    ("telegram", "webhook"): (("token",), ()),
-    ("telegram", "polling"): (("token",), ()),
-    ("slack", "webhook"): (("signing_secret",), ("bot_token", "client_id", "client_secret", "app_token")),
-    ("slack", "socket"): (("app_token",), ("bot_token", "client_id", "client_secret", "signing_secret")),
-    ("discord", "webhook"): (("bot_token", "public_key"), ("application_id",)),
-    ("discord", "socket"): (("bot_token",), ("application_id", "public_key")),
-    ("web", "api"): ((), ()),
-}
-# What we make ourselves: it proves the platform's calls, or lets a host page vouch for its visitors.
-_MADE = {("telegram", "webhook"): "webhook_secret", ("web", "api"): "identity_secret"}
-
-
-class Credentials(Shape):
-    """Telegram: `token`. Slack: `signing_secret` (webhook) or `app_token` (socket), with `bot_token`, or with
-    `client_id` and `client_secret` to install by OAuth. Discord: `bot_token`, with `public_key` in webhook mode."""
-
-    token: str | None = Field(None, pattern=r"^[0-9]{1,20}:[A-Za-z0-9_-]{5,100}$", description="As @BotFather gave it")
-    bot_token: str | None = Field(None, pattern=_PRINTABLE)
-    signing_secret: str | None = Field(None, pattern=_PRINTABLE)
-    app_token: str | None = Field(None, pattern=_PRINTABLE)
-    client_id: str | None = Field(None, pattern=_PRINTABLE)
-    client_secret: str | None = Field(None, pattern=_PRINTABLE)
-    public_key: str | None = Field(None, pattern=r"^[0-9a-fA-F]{64}$")
-    application_id: str | None = Field(None, pattern=r"^[0-9]{1,20}$")
 
 
 class WidgetTheme(Shape):
@@ -95,7 +66,7 @@ class NewChannel(Shape):
     kind: Kind
     name: str = Field(min_length=1, max_length=200)
     mode: Literal["webhook", "polling", "socket", "api"]
-    credentials: Credentials = Field(default_factory=lambda: Credentials.model_validate({}))
+    credentials: Credentials = Field(default_factory=dict)
     settings: BotSettings = Field(default_factory=lambda: BotSettings.model_validate({}))
 
 
@@ -124,19 +95,19 @@ class ChannelAccount(View):
 
 
 class ChannelMade(ChannelAccount):
-    webhook_secret: str | None = Field(description="Telegram: proves the platform's calls; shown this once only")
+    webhook_secret: str | None = Field(description="Proves the platform's calls, where we make that secret; shown this once only")
     identity_secret: str | None = Field(description="Web: a host page signs its visitors with it; shown this once only")
 
 
 async def connect(call: Call) -> Json:
     """The whole of it under one lock for the bot, so that two callers cannot take its webhook from one another."""
     asked: NewChannel = call.body
-    credentials = _credentials(asked)
+    mode = mode_of(asked.kind, asked.mode)
+    credentials = checked(asked.kind, asked.mode, asked.credentials)
     if asked.mode == "webhook" and not call.services.ground.settings.public_url:
-        raise _fault("mode", "webhook mode needs PARLEY_PUBLIC_URL; the other modes work without")
-    made = _MADE.get((asked.kind, asked.mode))
-    if made:
-        credentials[made] = secrets.token_urlsafe(32)
+        raise fault("mode", "webhook mode needs PARLEY_PUBLIC_URL; the other modes work without")
+    if mode.made:
+        credentials[mode.made] = secrets.token_urlsafe(32)
     account_id = new_id("acc")
     settings = asked.settings.model_dump(exclude_none=True)
     unsaved = Account(call.workspace_id, account_id, asked.kind, asked.mode, credentials, settings, {})
@@ -161,25 +132,6 @@ async def connect(call: Call) -> Json:
         return {**_seen(call, await accounts.get(conn, account_id)), **shown}
 
 
-def _credentials(asked: NewChannel) -> Json:
-    """What was given, without what is empty. Raises InvalidRequest for what is missing or means nothing here."""
-    needs = _NEEDS.get((asked.kind, asked.mode))
-    if needs is None:
-        modes = ", ".join(mode for kind, mode in _NEEDS if kind == asked.kind)
-        raise _fault("mode", f"{asked.kind} knows the modes {modes}")
-    given: Json = asked.credentials.model_dump(exclude_none=True)
-    required, optional = needs
-    for name in required:
-        if name not in given:
-            raise _fault(f"credentials.{name}", f"{asked.kind} in {asked.mode} mode needs it")
-    for name in given:
-        if name not in (*required, *optional):
-            raise _fault(f"credentials.{name}", f"{asked.kind} in {asked.mode} mode has no use for it")
-    if asked.kind == "slack" and not ("bot_token" in given or {"client_id", "client_secret"} <= given.keys()):
-        raise _fault("credentials.bot_token", "give it, or client_id and client_secret for installation by OAuth")
-    return given
-
-
 def _bot_id(account: Account) -> str:
     """The bot's own id, as far as its credentials tell it before anybody is asked."""
     return str(account.credentials.get("token", "")).partition(":")[0]
@@ -199,16 +151,13 @@ async def _installed(call: Call, account: Account) -> Json:
     outcome = await install(account, call.services.wire, _inbound(call, account.kind, account.account_id))
     platform = account.kind.capitalize()
     if isinstance(outcome, Refused):
-        proof = "credentials.token" if account.kind == "telegram" else "credentials"  # others have several
+        known = CHANNELS[account.kind].modes[account.mode].credentials
+        proof = f"credentials.{known[0].name}" if len(known) == 1 else "credentials"
         field = proof if outcome.code == "unauthorized" else "mode"
-        raise _fault(field, f"{platform} refuses: {outcome.reason}")
+        raise fault(field, f"{platform} refuses: {outcome.reason}")
     if isinstance(outcome, NotSent):
         raise Unavailable(f"{platform} cannot be reached: {outcome.reason}", retry_after=outcome.retry_after or 5.0)
     return outcome
-
-
-def _fault(field: str, message: str) -> InvalidRequest:
-    return InvalidRequest(f"{field}: {message}", details=[{"field": field, "message": message}])
 
 
 def _inbound(call: Call, kind: str, account_id: str) -> str:

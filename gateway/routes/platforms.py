@@ -6,15 +6,10 @@ from functools import partial
 
 from aiohttp import web
 
+from channels.table import CHANNELS
 from gateway.web import MEBIBYTE, Call, Route
 from kernel.errors import MalformedRequest, NotFound, TooLarge, Unauthorized, Unavailable
 from kernel.types import Json
-
-_SUMMARIES = {
-    "telegram": "Telegram delivers an update, proven by the secret header that setWebhook was given",
-    "slack": "Slack delivers an event, an interaction or a command, proven by its signature",
-    "discord": "Discord delivers an interaction, proven by its signature",
-}
 
 
 async def _inbound(kind: str, call: Call) -> Json | None:
@@ -38,9 +33,10 @@ ROUTES = [
         f"/channels/{kind}/{{account_id}}",
         partial(_inbound, kind),
         "platform",
-        summary,
+        channel.called,
         "platforms",
         errors=(Unauthorized, NotFound, MalformedRequest, TooLarge, Unavailable),
     )
-    for kind, summary in _SUMMARIES.items()
+    for kind, channel in CHANNELS.items()
+    if channel.called
 ]
