@@ -1,4 +1,4 @@
-"""The worker process: webhook deliveries, ingestion, and the sweep that finds work whose wake-up was lost.
+"""The worker process: webhook deliveries and bulk work on them, ingestion, and the sweep that finds lost wake-ups.
 
 arq rings the bell for jobs. It ends when Redis goes away, so it is started again and again; the deliveries and the
 sweep need Postgres only and go on without it.
@@ -25,6 +25,7 @@ from kernel.queue import open_redis
 from kernel.settings import Settings
 from pipeline.knowledge.ingest import Ingester
 from webhooks.engine import DeliveryEngine
+from webhooks.recovery import work_operations
 
 _log = log.get("worker")
 
@@ -49,6 +50,7 @@ async def run(ground: Ground, stop: asyncio.Event) -> None:
     engine = DeliveryEngine(ground.database, ground.ring, ground.settings.egress_allow or ())
     async with asyncio.TaskGroup() as parts:
         parts.create_task(engine.run(stop))
+        parts.create_task(work_operations(ground.database, stop))
         parts.create_task(_listen(ground, ingester, stop))
         parts.create_task(_sweep(ingester, stop))
     await ingester.close()

@@ -8,6 +8,13 @@ CREATE TYPE chunk_scores AS (
 	bm25 real
 );
 
+CREATE TYPE operation_step AS (
+	looked integer,
+	made integer,
+	left_out integer,
+	place text
+);
+
 CREATE TYPE recorded_try AS (
 	workspace_id text,
 	delivery_id text,
@@ -64,23 +71,6 @@ CREATE TABLE inbound_updates (
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
-CREATE TABLE ingest_jobs (
-    workspace_id text NOT NULL,
-    job_id text NOT NULL,
-    collection_id text NOT NULL,
-    status text DEFAULT 'queued'::text NOT NULL,
-    total integer NOT NULL,
-    done integer DEFAULT 0 NOT NULL,
-    chunks integer DEFAULT 0 NOT NULL,
-    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    token text DEFAULT ''::text NOT NULL,
-    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone,
-    CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
-);
-
 CREATE TABLE webhooks (
     workspace_id text NOT NULL,
     webhook_id text NOT NULL,
@@ -123,6 +113,23 @@ CREATE TABLE webhooks (
     CONSTRAINT webhooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text]))),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= (1)::double precision) AND (timeout_seconds <= (30)::double precision))),
     CONSTRAINT webhooks_uid_check CHECK ((uid ~ '^[A-Za-z0-9._-]{1,128}$'::text))
+);
+
+CREATE TABLE ingest_jobs (
+    workspace_id text NOT NULL,
+    job_id text NOT NULL,
+    collection_id text NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    total integer NOT NULL,
+    done integer DEFAULT 0 NOT NULL,
+    chunks integer DEFAULT 0 NOT NULL,
+    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    token text DEFAULT ''::text NOT NULL,
+    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE outbound_messages (
@@ -637,7 +644,7 @@ CREATE TABLE webhook_operations (
     webhook_id text DEFAULT ''::text NOT NULL,
     filter jsonb DEFAULT '{}'::jsonb NOT NULL,
     status text DEFAULT 'queued'::text NOT NULL,
-    total bigint DEFAULT 0 NOT NULL,
+    total bigint DEFAULT 0,
     done bigint DEFAULT 0 NOT NULL,
     cursor text DEFAULT ''::text NOT NULL,
     failure text DEFAULT ''::text NOT NULL,
@@ -645,6 +652,7 @@ CREATE TABLE webhook_operations (
     lease_until timestamp with time zone,
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     settled_at timestamp with time zone,
+    left_out bigint DEFAULT 0 NOT NULL,
     CONSTRAINT webhook_operations_kind_check CHECK ((kind = ANY (ARRAY['resend'::text, 'recover'::text, 'replay_missing'::text]))),
     CONSTRAINT webhook_operations_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );

@@ -62,6 +62,7 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
     await Ingester(server.ground.database, server.ground.embedder).work(ingested.body["job_id"])
     ping = await api.post(f"/api/v1/webhooks/{hook.body['webhook_id']}/test")
     secrets = await api.get(f"/api/v1/webhooks/{hook.body['webhook_id']}/secrets")
+    bulk = await api.post("/api/v1/deliveries/resend", {"filter": {"webhook_id": hook.body["webhook_id"]}})
     conversation = reply.body["conversation_id"]
     async with server.ground.database.workspace(api.workspace_id) as conn:
         await conn.execute("UPDATE inbound_updates SET status = 'dead', message = NULL")
@@ -93,6 +94,7 @@ async def everything(api: Client, server: Server) -> dict[str, str]:
         "secret_id": secrets.body["items"][0]["secret_id"],
         "hook_id": inbound.body["hook_id"],
         "delivery_id": ping.body["delivery_id"],
+        "operation_id": bulk.body["operation"]["operation_id"],
         "event_id": ping.body["event_id"],
         "key_id": api.key_id,
         "job_id": ingested.body["job_id"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -43,6 +43,11 @@ class Selection:
     event_type: str = ""
     error_code: str = ""
     delivery_ids: tuple[str, ...] = field(default=())
+
+    def within(self, first: datetime, last: datetime) -> Selection:
+        """The same, of events published from `first` to `last`."""
+        since = max(first, self.since) if self.since else first
+        return replace(self, since=since, until=min(self.until, last + timedelta(milliseconds=1)))
 
     def filter(self) -> Json:
         """As an operation keeps it, and as its SQL reads it: `from` and `to` bound the ids of events."""

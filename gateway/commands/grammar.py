@@ -162,8 +162,7 @@ def _webhooks(commands: Commands) -> None:
     add.add_argument("endpoint", metavar="URL")
     add.add_argument("--events", default="*", help="types and patterns, separated by commas (default: *)")
     _command(webhooks, "list", "webhooks:show", "list endpoints", _remote())
-    resend = _command(webhooks, "resend", "webhooks:resend", "deliver again what was delivered or given up", _remote())
-    resend.add_argument("delivery_id")
+    _recovery(webhooks)
     portal = _command(
         webhooks, "portal", "portal:link", "print a link to the page that looks after webhooks", _remote()
     )
@@ -187,6 +186,36 @@ def _webhooks(commands: Commands) -> None:
     listen.add_argument("--forward", metavar="URL", help="with --poll: hand each event on to this address, signed")
     listen.add_argument("--events", default="*", help="with --register or --poll: types and patterns (default: *)")
     listen.set_defaults(endless=True)
+
+
+def _recovery(webhooks: Commands) -> None:
+    bulk, since = _bulk(), "from events since: 90m, 2h, 3d or a time"
+    resend = _command(webhooks, "resend", "recovery:resend", "deliver again, by id or by filter", _remote(), bulk)
+    resend.add_argument("delivery_ids", nargs="*", metavar="DELIVERY_ID")
+    resend.add_argument("--webhook", metavar="WEBHOOK_ID", help="of this endpoint")
+    resend.add_argument("--status", help="pending, delivered, exhausted or cancelled (default: exhausted)")
+    resend.add_argument("--type", dest="event_type", metavar="TYPE", help="of this type, or a pattern like chat.*")
+    resend.add_argument("--error-code", metavar="CODE", help="whose last try ended so: timeout, http_status, …")
+    resend.add_argument("--since", metavar="TIME", help=since)
+    resend.add_argument("--until", metavar="TIME", help="up to then")
+    recover = _command(webhooks, "recover", "recovery:recover", "deliver again what failed", _remote(), bulk)
+    recover.add_argument("webhook_id")
+    recover.add_argument("--since", metavar="TIME", required=True, help=f"{since}, at most 14 days back")
+    replay = _command(webhooks, "replay", "recovery:replay", "deliver what an endpoint missed", _remote(), bulk)
+    replay.add_argument("webhook_id")
+    replay.add_argument("--since", metavar="TIME", required=True, help=since)
+    replay.add_argument("--until", metavar="TIME", help="up to then (default: now)")
+    show = _command(webhooks, "operations", "recovery:show", "list what was sent again in bulk", _remote())
+    show.add_argument("--limit", type=_several, default=20, metavar="N", help="(default: %(default)s)")
+    cancel = _command(webhooks, "cancel", "recovery:cancel", "end one of them", _remote())
+    cancel.add_argument("operation_id")
+
+
+def _bulk() -> argparse.ArgumentParser:
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--dry-run", action="store_true", help="only count")
+    own.add_argument("--no-wait", action="store_true", help="do not follow it to its end")
+    return own
 
 
 def _hooks(commands: Commands) -> None:

@@ -1,4 +1,4 @@
-"""parley webhooks add, list, resend"""
+"""parley webhooks add, list"""
 
 from __future__ import annotations
 
@@ -32,14 +32,4 @@ async def show(options: Namespace) -> int:
         as_json({"items": items})
     else:
         table(items, ("webhook_id", "url", "events", "status", "disabled_reason"), "no endpoints are registered")
-    return 0
-
-
-async def resend(options: Namespace) -> int:
-    async with connect(find_target(options)) as client:
-        delivery = await client.post(f"/api/v1/deliveries/{options.delivery_id}/resend")
-    if options.json:
-        as_json(delivery)
-    else:
-        out(f"{options.delivery_id} is {delivery['status']}, and due now")
     return 0
