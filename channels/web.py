@@ -17,7 +17,8 @@ from channels.links import opens
 from channels.markdown import whole
 from channels.pieces import WEB
 from channels.web_html import to_html
-from kernel.types import Account, Channel, Json, Mode, OutgoingFile, Parsed, Reply, SendOutcome, Sent, Unit
+from kernel.platform import Mode
+from kernel.types import Account, Channel, Json, OutgoingFile, Parsed, Reply, SendOutcome, Sent, Unit
 
 ANY_ORIGIN = "*"
 _HOST = re.compile(r"(?:[a-z0-9_-]+(?:\.[a-z0-9_-]+)*|\[[0-9a-f:.]+\])", re.ASCII)

@@ -16,8 +16,9 @@ from redis.exceptions import RedisError
 
 from kernel import keys
 from kernel.batcher import NaturalBatcher
+from kernel.platform import Pace
 from kernel.ratelimit import Rate, gcra
-from kernel.types import Account, Channel, Json, Pace
+from kernel.types import Account, Channel, Json
 
 _WORKSPACE = Rate(500, 1, 1000)  # messages a second by all bots of a workspace
 _MOST = 50_000  # buckets remembered here while Redis is away

@@ -10,7 +10,8 @@ from pydantic import AfterValidator, WithJsonSchema
 
 from channels.table import CHANNELS
 from kernel.errors import InvalidRequest
-from kernel.types import Credential, Json, Mode
+from kernel.platform import Credential, Mode
+from kernel.types import Json
 
 KINDS = tuple(kind for kind, channel in CHANNELS.items() if channel.modes)
 _TELLS = "What the bot of this kind and mode is known by"

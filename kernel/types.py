@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import orjson
 
+from kernel.platform import Mode, Pace
+
 Json = dict[str, Any]
 
 InboundKind = Literal[
@@ -241,16 +243,6 @@ class Disconnected(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How much a platform takes: messages a second by one bot and in one chat, of which `burst` may come at once."""
-
-    bot: float
-    bot_burst: int
-    chat: float
-    chat_burst: int
-
-
-@dataclass(frozen=True, slots=True)
 class Preview:
     """How a platform shows an answer while it is made.
 
@@ -273,27 +265,6 @@ class Health:
 
     ok: bool
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """One of the things that a bot is known by. `asked` is how a person is asked for it, "" when only programs give
-    it; `pattern` what it looks like."""
-
-    name: str
-    asked: str = ""
-    pattern: str = r"^[!-~]{1,300}$"
-    required: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Mode:
-    """A way in which a bot's messages come in. Of the groups in `one_of` one has to be given whole; `made` names the
-    secret that we make ourselves, which proves the platform's calls or lets a page vouch for its visitors."""
-
-    credentials: Sequence[Credential] = ()
-    one_of: Sequence[Sequence[str]] = ()
-    made: str = ""
 
 
 Take = Callable[[Json, bytes], Awaitable[Json | None]]

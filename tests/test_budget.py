@@ -11,7 +11,8 @@ from channels.table import CHANNELS
 from gateway.budget import Budget, chat_of
 from kernel.ids import new_id
 from kernel.queue import open_redis
-from kernel.types import Account, Pace
+from kernel.types import Account
+from kernel.platform import Pace
 
 TELEGRAM = replace(CHANNELS["telegram"], pace=lambda address: Pace(bot=1, bot_burst=6, chat=0.5, chat_burst=2))
 

@@ -17,7 +17,8 @@ from channels.discord.reply import render_reply
 from channels.discord.send import acknowledge, send, typing
 from channels.discord.upload import upload
 from channels.discord.verify import verify
-from kernel.types import Channel, Json, Pace
+from kernel.platform import Pace
+from kernel.types import Channel, Json
 
 PACE = Pace(bot=50.0, bot_burst=50, chat=1.0, chat_burst=5)
 

@@ -1,6 +1,6 @@
 """How a Discord bot hears, and what it is known by."""
 
-from kernel.types import Credential, Mode
+from kernel.platform import Credential, Mode
 
 _BOT = Credential("bot_token", "Bot token (Developer Portal, Bot)")
 _KEY, _APPLICATION = r"^[0-9a-fA-F]{64}$", Credential("application_id", pattern=r"^[0-9]{1,20}$", required=False)

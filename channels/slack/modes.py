@@ -1,7 +1,7 @@
 """How a Slack app hears, and what it is known by. It is installed by its bot token, or by OAuth in any number of Slack
 workspaces."""
 
-from kernel.types import Credential, Mode
+from kernel.platform import Credential, Mode
 
 _SIGNING, _APP = "Signing secret (Basic Information)", "App-level token (xapp-…, with connections:write)"
 _BOT = Credential("bot_token", "Bot token (xoxb-…)", required=False)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from channels.slack.assistant import furnish
 from channels.slack.client import Answer, NoAnswer, NotConnected, SlackClient
 from channels.slack.mrkdwn import escape
-from kernel.types import Json, NotSent, Pace, Refused, SendOutcome, Sent, Unit, Unknown
+from kernel.platform import Pace
+from kernel.types import Json, NotSent, Refused, SendOutcome, Sent, Unit, Unknown
 
 MARKER = "parley_unit"
 

@@ -7,7 +7,8 @@ from telegram.error import NetworkError
 from channels.telegram.client import TelegramClient, open_client
 from channels.telegram.poll import connect, disconnect
 from channels.wire import Wire
-from kernel.types import Account, Health, Json, NotSent, Pace, Refused
+from kernel.platform import Pace
+from kernel.types import Account, Health, Json, NotSent, Refused
 
 _PRIVATE = Pace(bot=30, bot_burst=30, chat=1, chat_burst=5)
 _GROUP = Pace(bot=30, bot_burst=30, chat=20 / 60, chat_burst=10)

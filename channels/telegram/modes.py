@@ -1,6 +1,6 @@
 """How a Telegram bot hears, and what it is known by."""
 
-from kernel.types import Credential, Mode
+from kernel.platform import Credential, Mode
 
 _TOKEN = (Credential("token", "Bot token (from @BotFather)", r"^[0-9]{1,20}:[A-Za-z0-9_-]{5,100}$"),)
 MODES = {"webhook": Mode(_TOKEN, made="webhook_secret"), "polling": Mode(_TOKEN)}

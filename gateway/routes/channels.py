@@ -95,7 +95,7 @@ class ChannelAccount(View):
 
 
 class ChannelMade(ChannelAccount):
-    webhook_secret: str | None = Field(description="Proves the platform's calls, where we make that secret; shown this once only")
+    webhook_secret: str | None = Field(description="Proves the platform's calls; shown this once only")
     identity_secret: str | None = Field(description="Web: a host page signs its visitors with it; shown this once only")
 
 
