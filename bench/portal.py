@@ -315,6 +315,32 @@ async def shows_the_log(on: Scene) -> None:
     assert page.failures == [], page.failures
 
 
+async def goes_back(on: Scene) -> None:
+    """The log page by page, the focus on the first that is new; what others wrote stays text; Back keeps the filter"""
+    evil = "<img src=x onerror='window.pwned=1'>"
+    asked = {"url": on.receiver.url + "/many", "events": ["quota.warning"], "description": evil}
+    hook = await on.call("POST", "/api/v1/webhooks", asked)
+    for n in range(30):
+        await on.publish("quota.warning", {"quota": f"{evil} {n}"})
+    page = await opened(on)
+    assert evil in await page.evaluate("document.body.innerText")
+    query = f"#deliveries?webhook_id={hook['webhook_id']}"
+    await page.evaluate(f"location.hash = {query!r}")
+    await page.until("document.querySelectorAll('tbody tr').length === 25")
+    await press(page, "Show older")
+    await page.until("document.querySelectorAll('tbody tr').length === 30")
+    assert await page.evaluate("document.activeElement === document.querySelectorAll('tbody a')[25]")
+    assert await page.evaluate(f"!({named('Show older')})")
+    await page.press("Enter")
+    await at(page, "quota.warning")
+    assert evil in await page.evaluate("document.body.innerText")
+    assert await page.evaluate("window.pwned === undefined && !document.querySelector('img')")
+    await page.evaluate("history.back()")
+    await at(page, "Deliveries")
+    assert await page.evaluate("document.querySelector('#webhook_id').value") == hook["webhook_id"]
+    assert page.failures == [], page.failures
+
+
 async def rotates(on: Scene) -> None:
     """A new secret beside the old one, shown once; the old one revoked after a question"""
     hook = await on.call("POST", "/api/v1/webhooks", {"url": on.receiver.url + "/rotate", "events": ["user.*"]})
@@ -523,7 +549,19 @@ async def looks(on: Scene) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
-    *(adds, keeps_the_token, shows_the_log, rotates, changes, recovers, is_framed, reads_only, is_operable, looks),
+    *(
+        adds,
+        keeps_the_token,
+        shows_the_log,
+        goes_back,
+        rotates,
+        changes,
+        recovers,
+        is_framed,
+        reads_only,
+        is_operable,
+        looks,
+    ),
 )
 
 
