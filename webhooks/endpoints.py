@@ -19,7 +19,7 @@ from webhooks.guard import Network
 from webhooks.options import open_json
 from webhooks.rows import COLUMNS, FROM, OPTIONS, SEES, slots, state_of, values_of, view_of
 from webhooks.urls import MAX_URL as MAX_URL
-from webhooks.urls import Rules
+from webhooks.urls import Rules as Rules
 from webhooks.urls import url_fault as url_fault
 
 
@@ -36,7 +36,7 @@ async def create(
 
     Raises InvalidRequest naming each field at fault, and Conflict when the uid is taken.
     """
-    wanted = _checked(merged({}, asked), asked, rules)
+    wanted = _checked(merged({}, asked), asked, rules, secret)
     webhook_id = new_id("wh")
     names = ("workspace_id", "webhook_id", "status", *COLUMNS)
     try:
@@ -101,7 +101,8 @@ async def put(
     if webhook_id is None:
         raise Conflict("the endpoint of this uid is being removed", retry_after=1.0)
     if secret is not None:
-        secrets.check(secret)
+        if fault := secrets.fault(secret):
+            raise _refusal([{"field": "secret", "message": fault}])
         if await secrets.find_live(conn, keyring, workspace_id, webhook_id, secret) is None:
             raise _refusal([{"field": "secret", "message": "the endpoint has other secrets: rotate them"}])
     return await _change(conn, workspace_id, webhook_id, whole, keyring, rules, whole=True), False
@@ -203,8 +204,11 @@ def _opened(row: Mapping[str, Any], changes: Mapping[str, Any], keyring: KeyRing
         raise Conflict(message) from error
 
 
-def _checked(wanted: Json, changes: Mapping[str, Any], rules: Rules) -> Json:
-    if found := faults(wanted, changes, rules):
+def _checked(wanted: Json, changes: Mapping[str, Any], rules: Rules, secret: str | None = None) -> Json:
+    found = faults(wanted, changes, rules)
+    if secret is not None and (fault := secrets.fault(secret, secrets.KINDS.get(str(wanted["signing"]), ()))):
+        found.append({"field": "secret", "message": fault})
+    if found:
         raise _refusal(found)
     for name in ("events", "redact", "channels"):
         wanted[name] = None if wanted[name] is None else list(dict.fromkeys(wanted[name]))

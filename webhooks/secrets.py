@@ -39,13 +39,20 @@ def _wrong(field: str, message: str) -> InvalidRequest:
     return InvalidRequest(f"{field}: {message}", details=[{"field": field, "message": message}])
 
 
-def check(secret: str) -> str:
-    """The kind of a secret that somebody brings along. Raises InvalidRequest."""
+def fault(secret: str, kinds: Iterable[str] = ("v1", "v1a")) -> str | None:
+    """Why this cannot be a secret of an endpoint that signs these kinds, or None."""
     try:
         signing_key(secret)
-        return kind_of(secret)
+        kind, wanted = kind_of(secret), list(kinds)
     except ValueError as error:
-        raise _wrong("secret", str(error)) from error
+        return str(error)
+    return None if kind in wanted else f"this is a {kind} key; the endpoint signs {' and '.join(wanted)}"
+
+
+def _kind(secret: str) -> str:
+    if found := fault(secret):
+        raise _wrong("secret", found)
+    return kind_of(secret)
 
 
 async def add(
@@ -56,14 +63,12 @@ async def add(
     kinds: Iterable[str],
     given: str | None = None,
 ) -> Json:
-    """One key of each kind: the given one, and new ones for what is missing.
+    """One key of each kind: the given one, which has no fault, and new ones for what is missing.
 
-    Returns {"secret": the `whsec_` text or None, "public_key": the `whpk_` text or None}. Raises InvalidRequest, and
-    MalformedRequest when more would be live than may be.
+    Returns {"secret": the `whsec_` text or None, "public_key": the `whpk_` text or None}. Raises MalformedRequest when
+    more would be live than may be.
     """
-    kind, wanted = check(given) if given is not None else "", list(kinds)
-    if kind and kind not in wanted:
-        raise _wrong("secret", f"this is a {kind} key; the endpoint signs {' and '.join(wanted)}")
+    kind, wanted = "" if given is None else kind_of(given), list(kinds)
     await _refuse_too_many(conn, workspace_id, webhook_id, len(wanted))
     shown: Json = {"secret": None, "public_key": None}
     for one in wanted:
@@ -171,7 +176,7 @@ async def rotate(
     MalformedRequest when more keys would be live than may be.
     """
     signing, url = await _signing(conn, workspace_id, webhook_id)
-    given = check(secret) if secret is not None else None
+    given = _kind(secret) if secret is not None else None
     if given and kind and kind != given:
         raise _wrong("kind", f"the secret is one of {given}")
     kind = given or kind or KINDS[signing][0]
