@@ -44,6 +44,7 @@ async def forget_old_keys(database: Database) -> None:
         try:
             async with database.anywhere() as conn:
                 await idempotency.forget_old(conn)
-                await hook_calls.forget_old(conn)
+                while await hook_calls.forget_old(conn) == hook_calls.FORGOTTEN_AT_ONCE:
+                    pass
         except (*AWAY, asyncpg.PostgresError) as error:
             _log.warning("upkeep.failed", error=type(error).__name__)

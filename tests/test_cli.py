@@ -170,6 +170,41 @@ async def test_webhooks(parley: Command) -> None:
     assert (await parley("webhooks", "resend", "dlv_none")).status == 1
 
 
+async def test_hooks(parley: Command, tmp_path: Path) -> None:
+    text = tmp_path / "text.md"
+    text.write_text("**{{ title }}**\n")
+    whole = tmp_path / "whole.toml"
+    whole.write_text('ignore = { draft = true }\ntext = "{{ title }}"\n')
+    payload = tmp_path / "call.json"
+    payload.write_text('{"title": "Backup", "draft": true}')
+    assert (await parley("ask", "hello")).status == 0  # so that there is a user
+    (user,) = json.loads((await parley("hooks", "add", "x", "--user", "nobody", "--json")).out)["target"].values()
+    assert user == "nobody"
+    github = await parley("hooks", "add", "pushes", "--example", "github", "--user", "ann")
+    address, secret = github.out.splitlines()
+    assert "/hooks/prl_hook_" in address
+    assert len(secret) > 30
+    stripe = await parley("hooks", "add", "payments", "--example", "stripe", "--user", "ann")
+    assert "until it has the secret" in stripe.err
+    own = json.loads((await parley("hooks", "add", "own", "--template", str(text), "--user", "ann", "--json")).out)
+    assert own["template"] == {"text": "**{{ title }}**\n"}
+    ignoring = json.loads((await parley("hooks", "add", "t", "--template", str(whole), "--user", "ann", "--json")).out)
+    listed = (await parley("hooks", "list")).out
+    assert "pushes" in listed
+    assert address.rpartition("/")[2] not in listed
+    assert secret not in listed
+    shown = await parley("hooks", "test", own["hook_id"], "--payload", str(payload), "--header", "X-A: b")
+    assert (shown.status, shown.out) == (1, "refused: target.user_id: there is no such user\n")
+    ignored = await parley("hooks", "test", ignoring["hook_id"], "--payload", "-", stdin='{"draft": true}')
+    assert (ignored.status, ignored.out) == (0, "ignored: the condition for ignoring it holds\n")
+    assert (await parley("hooks", "test", own["hook_id"], "--header", "X")).err == "parley: --header: NAME:VALUE\n"
+    assert "this is no JSON" in (await parley("hooks", "test", own["hook_id"], "--payload", str(text))).err
+    bad = await parley("hooks", "add", "bad", "--example", "github")
+    assert (bad.status, "target: either user_id" in bad.err) == (1, True)
+    assert (await parley("hooks", "remove", own["hook_id"])).out == f"{own['hook_id']} removed\n"
+    assert (await parley("hooks", "remove", own["hook_id"])).status == 1
+
+
 async def test_channels(parley: Command, telegram: Simulator, tmp_path: Path) -> None:
     async def items() -> list[str]:
         found = json.loads((await parley("channels", "list", "--json")).out)["items"]

@@ -14,6 +14,7 @@ from kernel.ids import new_id
 from kernel.types import Json
 
 KEPT_DAYS = 30
+FORGOTTEN_AT_ONCE = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ async def list_calls(
     return page, page[-1]["call_id"] if len(rows) > limit else None
 
 
-async def forget_old(conn: Connection, most: int = 5_000) -> int:
+async def forget_old(conn: Connection, most: int = FORGOTTEN_AT_ONCE) -> int:
     """Removes calls of more than KEPT_DAYS days ago, in whatever workspace. Returns how many went."""
     gone: int = await conn.fetchval(f"SELECT forget_hook_calls(interval '{KEPT_DAYS} days', $1)", most)
     return gone
