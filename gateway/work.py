@@ -222,7 +222,7 @@ class Work:
             answer={
                 "text": reply.markdown,
                 "citations": composed.get("citations", []),
-                "retrieval": composed.get("retrieval", {}),
+                "retrieval": {**composed.get("retrieval", {}), **_offered(composed)},
             },
             units=units,
             end_session=route.ends_session(turn),
@@ -253,3 +253,8 @@ class Work:
     async def _show_typing(self, account: Account, address: Json) -> None:
         client = await self._directory.client(account)
         await self._channels[account.kind].typing(client, address)
+
+
+def _offered(composed: Json) -> Json:
+    """Choices are kept beside the answer, for whoever reads it later."""
+    return {"choices": composed["choices"]} if composed.get("choices") else {}

@@ -7,7 +7,7 @@ from kernel.types import Json
 from pipeline.turns import Place
 
 _MESSAGE = """seq, message_id, turn_id, role, text, citations, message_files(workspace_id, message_id) AS files,
-    created_at"""
+    coalesce(retrieval -> 'choices', '[]') AS choices, created_at"""
 _RATING = """(SELECT f.rating FROM feedback f
     WHERE f.workspace_id = messages.workspace_id AND f.message_id = messages.message_id
         AND f.user_id = messages.user_id) AS rating"""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
@@ -60,6 +61,23 @@ async def test_a_session_brings_a_token_and_how_the_chat_looks(server: Server, w
     begun = (await (await site(server, workspace_id, **looks)).visitor()).begun
     assert {name: begun[name] for name in looks} == looks
     assert (begun["vouched"], begun["continued"], begun["has_messages"]) == (False, False, False)
+
+
+async def test_what_an_answer_lets_one_choose_from_comes_with_it(shop: Site) -> None:
+    """In the history, and in the stream; choosing is saying the text."""
+    ann, ben = await shop.visitor(), await shop.visitor()
+    await ann.say("/link")
+    code = re.findall(r"/link ([A-Z0-9-]{9})", (await ann.answered(2))[1][1])[0]
+    async with ben.stream() as events:
+        await ben.say(f"/link {code}")
+        async for event, _, data in events:
+            if event == "message" and data["role"] == "assistant":
+                break
+    choices = [{"label": "Link them", "text": "/link yes"}, {"label": "Don't link", "text": "/link no"}]
+    assert data["choices"] == choices
+    assert [item["choices"] for item in (await ben.call("GET", "/messages")).body["items"]] == [[], choices]
+    await ben.say(choices[0]["text"])
+    assert (await ben.answered(4))[3][1].startswith("Done.")
 
 
 async def test_a_message_is_committed_and_answered(shop: Site) -> None:

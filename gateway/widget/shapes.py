@@ -70,6 +70,11 @@ class WebFile(View):
     caption: str
 
 
+class WebChoice(View):
+    label: str
+    text: str = Field(description="What choosing it says")
+
+
 class WebMessage(View):
     seq: int = Field(description="Grows with every message; the id of its event in the stream")
     message_id: str
@@ -78,6 +83,7 @@ class WebMessage(View):
     html: str = Field(description="The same as HTML that may be shown as it is")
     sources: list[Source]
     files: list[WebFile] = Field(description="What came with it, to be downloaded")
+    choices: list[WebChoice] = Field(description="What an answer lets the visitor choose from")
     rating: Literal["up", "down"] | None
     created_at: datetime
 

@@ -552,9 +552,13 @@
   function empty() {
     $.log.replaceChildren();
     if (looks.greeting) $.log.append(h("div", { class: "message bot" }, h("div", { class: "body" }, h("p", { dir: "auto", class: "plain" }, looks.greeting))));
-    const questions = looks.suggestions || [];
-    $.suggestions.replaceChildren(...questions.map((text) => h("button", { type: "button", dir: "auto", onclick: () => { send(text); $.input.focus(); } }, text)));
-    $.suggestions.hidden = !questions.length;
+    offer((looks.suggestions || []).map((text) => ({ label: text, text })));
+  }
+
+  // What may be said by a press: first questions, or what the last answer lets one choose from.
+  function offer(choices) {
+    $.suggestions.replaceChildren(...choices.map(({ label, text }) => h("button", { type: "button", dir: "auto", onclick: () => { send(text); $.input.focus(); } }, label)));
+    $.suggestions.hidden = !choices.length;
   }
 
   function bubble(message) {
@@ -654,6 +658,7 @@
     const near = isNearEnd();
     $.log.insertBefore(bubble(message), message.role === "user" ? null : $.log.querySelector(".outgoing"));
     seq = Math.max(seq, message.seq);
+    if (message.role === "assistant" && !outbox.length) offer(message.choices || []);
     if (!oldest) oldest = message.seq;
     if (announce) {
       toEnd(near);
