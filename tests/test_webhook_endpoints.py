@@ -8,15 +8,38 @@ from typing import Any
 import asyncpg
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kernel.db import Database
 from kernel.errors import Conflict, InvalidRequest, NotFound
 from kernel.events import EVENT_TYPES, get_event, list_events, matches, pattern_fault, publish, publish_many
-from kernel.secrets import KeyRing, SealBroken, place
+from kernel.secrets import KeyRing, SealBroken, generate_ring, place
+from kernel.types import Json
 from webhooks import deliveries, endpoints
+from webhooks.fields import DEFAULTS, faults, merged
+from webhooks.rows import COLUMNS, values_of
+from webhooks.urls import Rules, split_credentials
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 URL = "https://example.com/hook"
+
+
+JUNK = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["*", "chat.*", "v1", URL]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.text(max_size=5)
+            | st.sampled_from(
+                ["kind", "token", "token_url", "count", "seconds", "certificate", "ca", "$eq", "$or", "a.b"]
+            ),
+            inner,
+            max_size=3,
+        )
+    ),
+    max_leaves=6,
+)
 
 
 async def add(database: Database, workspace_id: str, keyring: KeyRing, *patterns: str) -> str:
@@ -45,7 +68,7 @@ async def test_register_shows_the_secret_once_and_stores_it_sealed(
 
 
 @pytest.mark.parametrize(
-    ("given", "field"),
+    ("asked", "field"),
     [
         ({"url": "http://127.0.0.1/"}, "url"),
         ({"events": []}, "events"),
@@ -58,12 +81,43 @@ async def test_register_shows_the_secret_once_and_stores_it_sealed(
     ],
 )
 async def test_registration_names_the_field_at_fault(
-    database: Database, workspace_id: str, keyring: KeyRing, given: dict[str, Any], field: str
+    database: Database, workspace_id: str, keyring: KeyRing, asked: dict[str, Any], field: str
 ) -> None:
     async with database.workspace(workspace_id) as conn:
         with pytest.raises(InvalidRequest) as caught:
-            await endpoints.register(conn, workspace_id, **{"url": URL, "events": ["*"], "keyring": keyring, **given})
+            await endpoints.register(conn, workspace_id, **{"url": URL, "events": ["*"], "keyring": keyring, **asked})
     assert [detail["field"] for detail in caught.value.details] == [field]
+
+
+@given(
+    asked=st.dictionaries(st.sampled_from(["url", "status", *DEFAULTS, "else"]), JUNK, max_size=5),
+    current=st.sampled_from([{}, {"url": URL, "auth": {"kind": "basic", "username": "a", "password": "b"}}]),
+)
+def test_whatever_is_asked_is_judged_and_what_has_no_fault_can_be_stored(asked: Json, current: Json) -> None:
+    wanted = merged(current, asked)
+    found = faults(wanted, asked, Rules(LOOPBACK))
+    assert all(isinstance(fault["field"], str) and fault["message"] for fault in found)
+    if not found:
+        ring = KeyRing.parse(generate_ring())
+        assert len(values_of(wanted, ring, "ws_1", "wh_1")) == len(COLUMNS)
+
+
+@pytest.mark.parametrize(
+    ("url", "plain", "login"),
+    [
+        ("https://a:b@x.example/p?q#f", "https://x.example/p?q#f", ("a", "b")),
+        ("https://a%40:%3Ab@x.example", "https://x.example", ("a@", ":b")),
+        ("HTTP://a@x.example/@b", "HTTP://x.example/@b", ("a", "")),
+        ("https://:b@x.example", "https://x.example", ("", "b")),
+        ("https://@x.example", "https://x.example", None),
+        ("https://a@b@x.example", "https://x.example", ("a@b", "")),
+        ("https://x.example/a@b", "https://x.example/a@b", None),
+        ("https://x.example?a@b", "https://x.example?a@b", None),
+        ("ftp://a:b@x.example", "ftp://a:b@x.example", None),
+    ],
+)
+def test_case_34_a_login_is_cut_out_of_a_url(url: str, plain: str, login: tuple[str, str] | None) -> None:
+    assert split_credentials(url) == (plain, login)
 
 
 async def test_update_list_delete(database: Database, workspace_id: str, keyring: KeyRing) -> None:
@@ -85,7 +139,8 @@ async def test_update_list_delete(database: Database, workspace_id: str, keyring
             conn, workspace_id, ids[0], {"status": "enabled", "description": ""}, keyring=keyring
         )
         assert (changed["status"], changed["disabled_reason"], changed["url"]) == ("enabled", "", URL)
-        for wrong in ({"colour": "red"}, {"url": None}, {"events": []}, {"status": "asleep"}, {"status": None}):
+        refused: list[Json] = [{"colour": "red"}, {"url": None}, {"events": []}, {"status": "asleep"}, {"status": None}]
+        for wrong in refused:
             with pytest.raises(InvalidRequest):
                 await endpoints.update(conn, workspace_id, ids[0], wrong, keyring=keyring)
         await endpoints.delete(conn, workspace_id, ids[0])

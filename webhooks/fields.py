@@ -20,6 +20,7 @@ MAX_TRIES, LONGEST_PAUSE, LONGEST_SCHEDULE, MAX_SCHEDULES = 30, 172_800, 604_800
 MAX_RATE, MAX_RATE_SECONDS, MAX_IN_FLIGHT = 100_000, 3_600, 1_000
 MAX_CHANNELS, MAX_REDACT, MAX_CONDITION = 50, 64, 16_384
 SHORTEST_TIMEOUT, LONGEST_TIMEOUT = 1, 30
+_LONGEST_NAME, _MOST_FAULTS = 200, 50
 UID = r"^[A-Za-z0-9._-]{1,128}$"
 CHANNEL = r"^[A-Za-z0-9._:-]{1,128}$"
 
@@ -95,22 +96,28 @@ def _without_credentials(wanted: Json, changes: Mapping[str, Any]) -> Json:
 
 
 def faults(wanted: Mapping[str, Any], changes: Mapping[str, Any], rules: Rules) -> list[Json]:
-    """Everything that is wrong with an endpoint as it is to be, each with its field. `changes` is what was asked."""
+    """Everything that is wrong with an endpoint as it is to be, each with its field. `changes` is what was asked.
+
+    What is not asked for was judged when it was: rules that became stricter, or a certificate that ended, are no
+    obstacle to changing something else.
+    """
     found: list[tuple[str, str]] = [(name, "there is no such field") for name in changes if name not in _KNOWN]
-    if fault := url_fault(wanted.get("url"), rules.allow, https_only=rules.https_only):
+    new_url = "url" in changes or not isinstance(wanted.get("url"), str)
+    if new_url and (fault := url_fault(wanted.get("url"), rules.allow, https_only=rules.https_only)):
         found.append(("url", fault))
     for name, choices in _CHOICES.items():
-        if name in wanted and wanted[name] not in choices:
+        if name in changes and wanted[name] not in choices:
             found.append((name, f"one of {', '.join(choices)}"))
     for name, check in _CHECKS.items():
-        found += [(f"{name}.{inner}" if inner else name, text) for inner, text in check(wanted[name])]
-    url = wanted["url"] if isinstance(wanted.get("url"), str) else ""
-    found += _under("headers", header_faults(wanted["headers"], wanted["auth"]))
-    found += _under("auth", auth_faults(wanted["auth"], rules))
-    found += _under("tls", tls_faults(wanted["tls"], url))
+        found += _under(name, check(wanted[name])) if name in changes else ()
+    if new_url or {"headers", "auth", "tls"} & changes.keys():
+        url = wanted["url"] if isinstance(wanted.get("url"), str) else ""
+        found += _under("headers", header_faults(wanted["headers"], wanted["auth"]))
+        found += _under("auth", auth_faults(wanted["auth"], rules))
+        found += _under("tls", tls_faults(wanted["tls"], url))
     if changes.get("redact") and wanted["payload_mode"] != "redacted":
         found.append(("redact", "takes effect with payload_mode redacted only"))
-    return [{"field": field, "message": message} for field, message in found]
+    return [{"field": field[:_LONGEST_NAME], "message": message} for field, message in found[:_MOST_FAULTS]]
 
 
 def _under(name: str, found: Faults) -> list[tuple[str, str]]:
@@ -123,7 +130,11 @@ def _events(value: Any) -> Faults:
     elif not 1 <= len(value) <= MAX_PATTERNS:
         yield "", f"at least one and at most {MAX_PATTERNS} event types or patterns; null or ['*'] stands for all"
     else:
-        yield from (("", fault) for fault in map(pattern_fault, value) if fault)
+        yield from (("", fault) for fault in map(_pattern_fault, value) if fault)
+
+
+def _pattern_fault(pattern: str) -> str | None:
+    return pattern_fault(pattern) if len(pattern) <= _LONGEST_NAME else "too long for an event type or pattern"
 
 
 def _description(value: Any) -> Faults:
@@ -155,10 +166,10 @@ def _timeout(value: Any) -> Faults:
 def _schedule(value: Any) -> Faults:
     if value is None:
         return
-    if not isinstance(value, list) or len(value) > MAX_TRIES or not all(isinstance(n, int) for n in value):
+    if not isinstance(value, list | tuple) or len(value) > MAX_TRIES:
         yield "", f"a list of at most {MAX_TRIES} whole numbers: seconds between tries"
-    elif not all(1 <= n <= LONGEST_PAUSE for n in value) or sum(value) > LONGEST_SCHEDULE:
-        yield "", f"pauses of 1 to {LONGEST_PAUSE} seconds, in all at most {LONGEST_SCHEDULE}"
+    elif not all(_whole(n, LONGEST_PAUSE) for n in value) or sum(value) > LONGEST_SCHEDULE:
+        yield "", f"pauses of 1 to {LONGEST_PAUSE} seconds, in whole numbers, in all at most {LONGEST_SCHEDULE}"
 
 
 def _schedules(value: Any) -> Faults:
@@ -166,7 +177,7 @@ def _schedules(value: Any) -> Faults:
         yield "", f"an object of at most {MAX_SCHEDULES} schedules by event type or pattern"
         return
     for pattern, schedule in value.items():
-        fault = pattern_fault(pattern) if isinstance(pattern, str) else "an event type or pattern"
+        fault = _pattern_fault(pattern) if isinstance(pattern, str) else "an event type or pattern"
         if fault or schedule is None:
             yield str(pattern), fault or "a list"
         else:
