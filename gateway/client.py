@@ -101,6 +101,9 @@ class Client:
     async def post(self, path: str, body: Any = None) -> Any:
         return await self._call("POST", path, body, {})
 
+    async def put(self, path: str, body: Any) -> Any:
+        return await self._call("PUT", path, body, {})
+
     async def patch(self, path: str, body: Any) -> Any:
         return await self._call("PATCH", path, body, {})
 

@@ -170,6 +170,56 @@ async def test_webhooks(parley: Command) -> None:
     assert (await parley("webhooks", "resend", "dlv_none")).status == 1
 
 
+async def test_webhooks_with_options(parley: Command, tmp_path: Path) -> None:
+    more = tmp_path / "more.json"
+    more.write_text('{"max_in_flight": 3, "events": ["ping"], "auth": {"kind": "bearer", "token": "hush"}}')
+    secret = tmp_path / "secret"
+    secret.write_text("whsec_" + "QUJD" * 10 + "\n")
+    asked = [
+        "webhooks", "add", "http://127.0.0.1:20009/hook", "--uid", "billing", "--events", "chat.*,*.failed",
+        "--description", "Bills", "--channel", "slack", "--channel", "acc_1", "--condition", '{"rating": {"$lt": 0}}',
+        "--payload", "thin", "--header", "X-Team: a:b", "--signing", "v1+v1a", "--secret-file", str(secret),
+        "--timeout", "7.5", "--rate", "1000/10m", "--ordered", "--options", str(more),
+    ]  # fmt: skip
+    added = await parley(*asked)
+    assert added.status == 0, added.err
+    assert added.out.splitlines()[0] == secret.read_text().strip()
+    assert added.out.splitlines()[1].startswith("whpk_")
+    assert (await parley(*asked)).status == 0
+    [made] = json.loads((await parley("webhooks", "list", "--json")).out)["items"]
+    expected = {
+        "uid": "billing", "events": ["chat.*", "*.failed"], "description": "Bills", "channels": ["slack", "acc_1"],
+        "condition": {"rating": {"$lt": 0}}, "payload_mode": "thin", "headers": {"X-Team": "a:b"},
+        "signing": "v1+v1a", "timeout_seconds": 7.5, "rate_limit": {"count": 1000, "seconds": 600},
+        "ordering": "conversation", "max_in_flight": 3, "auth": {"kind": "bearer"},
+    }  # fmt: skip
+    assert {name: made[name] for name in expected} == expected
+    webhook_id = made["webhook_id"]
+    assert (await parley("webhooks", "disable", webhook_id)).out == f"{webhook_id} is disabled\n"
+    assert "by request" in (await parley("webhooks", "list")).out
+    assert (await parley("webhooks", "enable", webhook_id)).out == f"{webhook_id} is enabled\n"
+    turned = await parley("webhooks", "rotate", webhook_id, "--overlap", "2h", "--kind", "v1")
+    assert turned.out.startswith("whsec_")
+    assert "sign until" in turned.err
+    assert "hush" not in (await parley("webhooks", "list", "--json")).out
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("--rate", "fast"), ("--condition", "{"), ("--condition", "[]"), ("--header", "X-Team"),
+        ("--options", "missing.json"), ("--secret-file", "missing"),
+    ],
+)  # fmt: skip
+async def test_webhooks_with_wrong_options(parley: Command, wrong: tuple[str, str]) -> None:
+    refused = await parley("webhooks", "add", "http://127.0.0.1:20009/hook", *wrong)
+    assert refused.status != 0
+    assert wrong[0] in refused.err
+    assert (await parley("webhooks", "rotate", "wh_none", "--overlap", "soon")).status != 0
+    assert (await parley("webhooks", "rotate", "wh_none")).status == 1
+    assert (await parley("webhooks", "enable", "wh_none")).status == 1
+
+
 async def test_hooks(parley: Command, tmp_path: Path) -> None:
     text = tmp_path / "text.md"
     text.write_text("**{{ title }}**\n")

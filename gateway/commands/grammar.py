@@ -160,8 +160,23 @@ def _webhooks(commands: Commands) -> None:
     webhooks = _group(commands, "webhooks", "endpoints that are told of events")
     add = _command(webhooks, "add", "webhooks:add", "register an endpoint; its secret is shown once", _remote())
     add.add_argument("endpoint", metavar="URL")
-    add.add_argument("--events", default="*", help="types and patterns, separated by commas (default: *)")
+    add.add_argument("--events", help="types and patterns, separated by commas (default: *)")
+    add.add_argument("--uid", help="your name for it: whatever has it becomes what is asked for")
+    add.add_argument("--description", metavar="TEXT", help="what it is for")
+    add.add_argument("--channel", action="append", help="only of this kind, account or conversation; may be repeated")
+    add.add_argument(
+        "--condition", metavar="JSON", help="""only where this holds of an event's data: '{"rating": -1}'"""
+    )
+    add.add_argument("--payload", choices=["full", "thin", "redacted"], help="how much of it (default: full)")
+    add.add_argument("--header", action="append", metavar="'NAME: VALUE'", help="sent along; may be repeated")
+    add.add_argument("--signing", choices=["v1", "v1a", "v1+v1a"], help="HMAC, Ed25519 or both (default: v1)")
+    add.add_argument("--secret-file", metavar="FILE", help="a file with an own secret, - for standard input")
+    add.add_argument("--timeout", type=float, metavar="SECONDS", help="for one try (default: 15)")
+    add.add_argument("--rate", metavar="N/TIME", help="at most so many: 20/s, 100/m, 1000/10m")
+    add.add_argument("--ordered", action="store_true", help="the events of a conversation one after the other")
+    add.add_argument("--options", metavar="FILE", help="a JSON object of these and all others, - for standard input")
     _command(webhooks, "list", "webhooks:show", "list endpoints", _remote())
+    _endpoint(webhooks)
     _recovery(webhooks)
     portal = _command(
         webhooks, "portal", "portal:link", "print a link to the page that looks after webhooks", _remote()
@@ -186,6 +201,19 @@ def _webhooks(commands: Commands) -> None:
     listen.add_argument("--forward", metavar="URL", help="with --poll: hand each event on to this address, signed")
     listen.add_argument("--events", default="*", help="with --register or --poll: types and patterns (default: *)")
     listen.set_defaults(endless=True)
+
+
+def _endpoint(webhooks: Commands) -> None:
+    for name, help_ in (
+        ("enable", "put an endpoint in use"),
+        ("disable", "put an endpoint out of use; what is owed waits"),
+    ):
+        _command(webhooks, name, f"webhooks:{name}", help_, _remote()).add_argument("webhook_id")
+    rotate = _command(webhooks, "rotate", "webhooks:rotate", "sign with a new key; it is shown once", _remote())
+    rotate.add_argument("webhook_id")
+    rotate.add_argument("--overlap", default="1d", metavar="TIME", help="the old ones go on: 0, 2h, 7d (default: 1d)")
+    rotate.add_argument("--kind", choices=["v1", "v1a"], help="HMAC or Ed25519 (default: what it signs)")
+    rotate.add_argument("--secret-file", metavar="FILE", help="a file with an own secret, - for standard input")
 
 
 def _recovery(webhooks: Commands) -> None:
