@@ -9,10 +9,22 @@ import time
 import pytest
 import standardwebhooks
 import svix
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.signing import SignatureRefused, new_secret, secret_key, sign_all, signed_headers, verify
+from webhooks.signing import (
+    SignatureRefused,
+    kind_of,
+    new_private_key,
+    new_secret,
+    public_key,
+    secret_key,
+    sign_all,
+    signed_headers,
+    signing_key,
+    verify,
+)
 
 VECTORS = [
     (
@@ -39,6 +51,12 @@ VECTORS = [
 ]
 
 
+# Of the test `test_asymmetric_key_signing` in svix-server; message, time and body are those of the first vector above.
+PRIVATE = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
+PUBLIC = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+ASYMMETRIC = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+
+
 @pytest.mark.parametrize(("secret", "message_id", "timestamp", "body", "signature"), VECTORS)
 def test_published_vectors(secret: str, message_id: str, timestamp: int, body: bytes, signature: str) -> None:
     # The third key has 18 bytes, fewer than the specification allows for new ones.
@@ -49,6 +67,80 @@ def test_a_published_vector_verifies() -> None:
     secret, message_id, timestamp, body, signature = VECTORS[0]
     headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp), "webhook-signature": signature}
     verify([secret], headers, body, timestamp)
+
+
+def test_the_published_vector_of_v1a() -> None:
+    _, message_id, timestamp, body, _ = VECTORS[0]
+    assert sign_all([signing_key(PRIVATE)], message_id, timestamp, body) == ASYMMETRIC
+    assert public_key(PRIVATE) == PUBLIC
+    headers = {"webhook-id": message_id, "webhook-timestamp": str(timestamp), "webhook-signature": ASYMMETRIC}
+    verify([PUBLIC], headers, body, timestamp)
+    seed = base64.b64decode(PRIVATE.removeprefix("whsk_"))[:32]
+    short = "whsk_" + base64.b64encode(seed).decode()
+    assert sign_all([signing_key(short)], message_id, timestamp, body) == ASYMMETRIC
+
+
+@given(
+    kinds=st.lists(st.sampled_from(["v1", "v1a"]), min_size=1, max_size=5),
+    body=st.binary(max_size=200),
+    timestamp=st.integers(0, 10**11),
+)
+def test_both_versions_stand_in_one_header_and_each_key_verifies_its_own(
+    kinds: list[str], body: bytes, timestamp: int
+) -> None:
+    texts = [new_secret() if kind == "v1" else new_private_key() for kind in kinds]
+    assert [kind_of(text) for text in texts] == kinds
+    headers = signed_headers([signing_key(text) for text in texts], "evt_1", timestamp, body)
+    items = headers["webhook-signature"].split(" ")
+    assert [item.partition(",")[0] for item in items] == sorted(kinds)
+    content = b"evt_1.%d.%b" % (timestamp, body)
+    for text in texts:
+        if text.startswith("whsec_"):
+            verify([text], headers, body, timestamp)
+            continue
+        raw = base64.b64decode(public_key(text).removeprefix("whpk_"))
+        Ed25519PublicKey.from_public_bytes(raw).verify(_signature_of(text, texts, items), content)
+        verify([public_key(text)], headers, body, timestamp)
+    for stranger in (new_secret(), public_key(new_private_key())):
+        with pytest.raises(SignatureRefused):
+            verify([stranger], headers, body, timestamp)
+
+
+def _signature_of(text: str, texts: list[str], items: list[str]) -> bytes:
+    """The n-th v1a key's is the n-th v1a signature."""
+    asymmetric = [other for other in texts if other.startswith("whsk_")]
+    own = [item for item in items if item.startswith("v1a,")][asymmetric.index(text)]
+    return base64.b64decode(own.removeprefix("v1a,"))
+
+
+def test_what_is_no_v1a_signature_is_passed_over() -> None:
+    headers = signed_headers([signing_key(PRIVATE)], "evt_1", 1_700_000_000, b"{}")
+    good = headers["webhook-signature"]
+    for junk in ("v1a,", "v1a,AAAA", "v1a,%%", "v1a", "v1," + good.removeprefix("v1a,"), "", "v1a,é", "v1a,A"):
+        with pytest.raises(SignatureRefused):
+            verify([PUBLIC], {**headers, "webhook-signature": junk}, b"{}", 1_700_000_000)
+        verify([PUBLIC], {**headers, "webhook-signature": f"{junk} {good}"}, b"{}", 1_700_000_000)
+    with pytest.raises(SignatureRefused):
+        verify([PUBLIC], headers, b"{ }", 1_700_000_000)
+
+
+def test_the_receivers_libraries_bear_v1a_beside_v1() -> None:
+    secret, now = new_secret(), int(time.time())
+    headers = signed_headers([signing_key(PRIVATE), signing_key(secret)], "evt_1", now, b"{}")
+    standardwebhooks.Webhook(secret).verify(b"{}", headers)
+    svix.Webhook(secret).verify(b"{}", headers)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "whsk_", "whsk_AAAA", PRIVATE[:-4], PRIVATE.replace("6Xb", "7Xb"), PUBLIC, "whsk_é", "sk_" + "A" * 44, "",
+        "whsk_" + base64.b64encode(b"k" * 33).decode(),
+    ],
+)  # fmt: skip
+def test_texts_that_are_no_private_key_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"whsk_|bytes|base64|belong"):
+        signing_key(text)
 
 
 @given(data=st.dictionaries(st.text(), st.text() | st.integers()), count=st.integers(1, 4), which=st.integers(0, 3))
