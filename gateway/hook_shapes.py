@@ -114,7 +114,7 @@ class Rehearsed(View):
     shown: list[str] = Field(description="The platform messages that it becomes, without their formatting")
     target: dict[str, str]
     channel: str | None
-    key: str = Field(description="What a repeat is known by")
+    key: str = Field(description="What a repeat is known by; empty when every call is a new one")
 
 
 class HookCalled(View):

@@ -122,7 +122,7 @@ async def _commit(call: Call, hook: Hook, arrived: HookCall) -> tuple[Taken, boo
     made = apply(hook.recipe, arrived)
     if isinstance(made, Unusable):
         raise invalid(made.field, made.message)
-    name, seconds = name_of(hook.proof, arrived, made), made.seconds
+    name, seconds = name_of(hook.proof, arrived, made) or new_id("once"), made.seconds
     async with call.services.ground.database.workspace(hook.workspace_id) as conn:
         claimed = await calls.claim(conn, hook.workspace_id, hook.hook_id, name, seconds)
         if isinstance(claimed, Taken):
@@ -136,10 +136,10 @@ async def _commit(call: Call, hook: Hook, arrived: HookCall) -> tuple[Taken, boo
 
 
 def name_of(proof: Proof, arrived: HookCall, made: Message | Passed) -> str:
-    """What a repeat is known by: the template's own key, the sender's id of the call, or nothing that comes twice."""
+    """What a repeat is known by: the template's own key, or the sender's id of the call; empty without either."""
     if made.key:
         return f"own:{made.key}"
-    return short_name(external_id(proof, arrived.headers, arrived.payload)) or new_id("once")
+    return short_name(external_id(proof, arrived.headers, arrived.payload))
 
 
 async def _tell(conn: Connection, hook: Hook, made: Message) -> Told:

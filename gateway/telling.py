@@ -53,5 +53,6 @@ async def tell(conn: Connection, workspace_id: str, reach: Reach, text: str, fil
     message_id = await outbox.tell(conn, lane, text, [*rendered(reach, text), *outgoing.units(files)])
     if message_id is None:
         raise NotFound("there is no such conversation")
-    await attachments.store_outgoing(conn, reach.conversation_id, message_id, files)
+    if files:
+        await attachments.store_outgoing(conn, reach.conversation_id, message_id, files)
     return Told(message_id, lane, reach)

@@ -314,6 +314,7 @@ async def test_a_hook_is_listed_changed_put_out_of_use_and_removed(api: Client) 
         ({"template": {"cases": [{"when": {"a": {"$is": 1}}, "text": "x"}]}, "target": {"user_id": "a"}},
          "template.cases.0.when.a"),
         ({"example": "json", "target": {"account_id": "acc_none", "chat": "-1"}}, "target.account_id"),
+        ({"example": "json", "target": {"user_id": "a", "channel": "pigeon"}}, "target.channel"),
         ({"example": "json", "target": {"user_id": "a"}, "verify": {"kind": "hmac"}}, "verify.header"),
         ({"example": "json", "target": {"user_id": "a"}, "secret": "12345678"}, "secret"),
         ({"example": "github", "target": {"user_id": "a"}, "secret": "x"}, "secret"),

@@ -334,7 +334,7 @@ def test_what_a_repeat_is_known_by() -> None:
     assert external_id(Proof("stripe"), {}, {"id": "evt_1"}) == "stripe:evt_1"
     assert name_of(none, Call({}, {"webhook-id": "m"}, NOW), passed) == "webhook:m"
     assert name_of(none, Call({}, {"webhook-id": "m"}, NOW), Passed("", "mine")) == "own:mine"
-    assert name_of(none, Call({}, {}, NOW), passed) != name_of(none, Call({}, {}, NOW), passed)
+    assert name_of(none, Call({}, {}, NOW), passed) == ""
     assert len(name_of(none, Call({}, {"webhook-id": "m" * 5_000}, NOW), passed)) < 80
 
 

@@ -84,7 +84,8 @@ async def test(options: Namespace) -> int:
     if options.json:
         as_json(made)
     elif made["outcome"] == "message":
-        note(f"to {' '.join(made['target'].values())} on {made['channel']}, known by {made['key']}; nothing was sent:")
+        known = f", known by {made['key']}" if made["key"] else ""
+        note(f"to {' '.join(made['target'].values())} on {made['channel']}{known}; nothing was sent:")
         out(made["text"])
     else:
         out(f"{made['outcome']}: {made['reason']}")

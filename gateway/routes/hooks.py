@@ -8,6 +8,7 @@ from typing import Any
 
 from channels import accounts
 from channels.rooms import NoRoom, room
+from channels.table import CHANNELS
 from gateway import hooks
 from gateway.hook_shapes import (
     ExampleView,
@@ -78,7 +79,7 @@ async def create(call: Call) -> Json:
             secret=asked.secret,
             example=asked.example or "",
         )
-        await _check_room(conn, target)
+        await _check_target(conn, target)
         hook = await registered.get(conn, call.workspace_id, made.hook_id)
     return {**hook, "url": _url(call, made.token), "secret": made.secret}
 
@@ -93,8 +94,10 @@ def _shipped(asked: NewHook) -> Example | None:
     return examples()[asked.example]
 
 
-async def _check_room(conn: Connection, target: Mapping[str, str]) -> None:
+async def _check_target(conn: Connection, target: Mapping[str, str]) -> None:
     """A room that is written out has to be one now; what a template makes is judged when it is called."""
+    if "{{" not in target.get("channel", "{{") and target["channel"] not in CHANNELS:
+        raise invalid("target.channel", f"there is {', '.join(CHANNELS)}")
     if "account_id" not in target or "{{" in target["account_id"]:
         return
     try:
@@ -130,7 +133,7 @@ async def change(call: Call) -> Json:
         secret = await registered.change(
             conn, call.services.ground.ring, call.workspace_id, call.path["hook_id"], changes
         )
-        await _check_room(conn, changes.get("target", {}))
+        await _check_target(conn, changes.get("target", {}))
         return {**await registered.get(conn, call.workspace_id, call.path["hook_id"]), "secret": secret}
 
 
