@@ -19,9 +19,9 @@ from aiohttp.abc import AbstractResolver
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webhooks.endpoints import url_fault
 from webhooks.guard import _V4, BlockedAddress, LookUp, Network, address_verdict, guarded_connector, refuse
 from webhooks.transport import Outcome, classify, open_session, post, timeouts
+from webhooks.urls import url_fault
 
 LOOPBACK = (ip_network("127.0.0.0/8"),)
 
@@ -206,6 +206,13 @@ def test_a_refusal_names_no_address() -> None:
 )  # fmt: skip
 def test_urls_that_cannot_be_registered(url: object) -> None:
     assert url_fault(url)
+
+
+@pytest.mark.parametrize("address", [ip for ip in BAD if "%" not in ip])
+def test_case_35_special_addresses_cannot_be_registered_with_port_or_userinfo_either(address: str) -> None:
+    host = f"[{address}]" if ":" in address else address
+    for url in (f"http://{host}/", f"https://{host}:8443/x", f"http://user:pw@{host}/", f"http://{host}./"):
+        assert url_fault(url), url
 
 
 @pytest.mark.parametrize(
