@@ -390,6 +390,19 @@ async def test_endpoints_go_in_and_out_of_use(api: Client, admin: asyncpg.Connec
         assert (await api.post(f"{HOOKS}/wh_none/{what}")).status == 404
 
 
+async def test_one_that_went_out_of_use_by_itself_stays_so_when_that_is_asked_for(
+    api: Client, admin: asyncpg.Connection[Any]
+) -> None:
+    path = await made(api)
+    await made(api, events=["webhook.*"])
+    await admin.execute(
+        "UPDATE webhooks SET status = 'disabled', disabled_reason = 'failing' WHERE webhook_id = $1",
+        path.rpartition("/")[2],
+    )
+    assert (await api.post(f"{path}/disable")).body["disabled_reason"] == "by request"
+    assert (await api.get("/api/v1/events?type=webhook.disabled")).body["items"] == []
+
+
 async def test_secrets_are_rotated_listed_and_revoked(api: Client) -> None:
     path = await made(api)
     first = (await api.get(f"{path}/secrets")).body["items"]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa, x25519
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -134,8 +134,13 @@ def test_good_texts_have_no_fault_and_show_whose_they_are(clients: Authority) ->
     assert "PRIVATE" not in repr(own)
 
 
-def weak() -> str:
-    key = rsa.generate_private_key(65_537, 1_024)
+def large() -> str:
+    key = rsa.generate_private_key(65_537, 5_120)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
+
+def agreeing() -> str:
+    key = x25519.X25519PrivateKey.generate()
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
@@ -155,7 +160,8 @@ def test_faults_name_the_text(clients: Authority) -> None:
         (Tls(issued.certificate, "nonsense"), "key", "no PEM"),
         (Tls(issued.certificate, locked(issued.key)), "key", "password"),
         (Tls(issued.certificate, other), "key", "does not belong"),
-        (Tls(issued.certificate, weak()), "key", "does not belong"),
+        (Tls(issued.certificate, large()), "key", "4096 bits"),
+        (Tls(issued.certificate, agreeing()), "key", "does not sign"),
         (Tls(ended.certificate, ended.key), "certificate", "ended on"),
         (Tls(ca="nonsense"), "ca", "no PEM"),
         (Tls("x" * (tls.LONGEST + 1), issued.key), "certificate", "at most"),

@@ -248,10 +248,11 @@ async def _resign(
 async def set_status(conn: Connection, workspace_id: str, webhook_id: str, status: str) -> Json:
     """Puts an endpoint in or out of use by request, and tells the others. Raises NotFound.
 
-    Changes nothing when it is so already.
+    Changes nothing when it is so already; but one that went out of use by itself stays so when that is asked for.
     """
+    reason = "" if status == "enabled" else "by request"
     row = await _row(conn, workspace_id, webhook_id, "FOR NO KEY UPDATE OF w")
-    if row["status"] == status:
+    if (row["status"], row["disabled_reason"]) == (status, reason):
         return view_of(row)
     told = {"webhook_id": webhook_id, "url": row["url"], "reason": "by request"}
     if status == "enabled":
@@ -259,18 +260,18 @@ async def set_status(conn: Connection, workspace_id: str, webhook_id: str, statu
         await _forget_health(conn, workspace_id, webhook_id)
     await conn.execute(
         """
-        UPDATE webhooks SET status = $3, updated_at = now(),
-            disabled_reason = CASE $3 WHEN 'enabled' THEN '' ELSE 'by request' END,
+        UPDATE webhooks SET status = $3, disabled_reason = $4, updated_at = now(),
             enabled_at = CASE $3 WHEN 'enabled' THEN now() ELSE enabled_at END
         WHERE workspace_id = $1 AND webhook_id = $2
         """,
         workspace_id,
         webhook_id,
         status,
+        reason,
     )
     if status == "enabled":
         await conn.execute("SELECT pg_notify('parley_deliveries', '')")
-    else:
+    elif row["status"] == "enabled":
         await publish(conn, workspace_id, "webhook.disabled", told)
     return await get(conn, workspace_id, webhook_id)
 

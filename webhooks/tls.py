@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -23,6 +24,8 @@ from kernel.types import Json
 from webhooks.options import Tls
 
 LONGEST = 32_768  # characters of one PEM text
+_KINDS = (rsa.RSAPrivateKey, ec.EllipticCurvePrivateKey, ed25519.Ed25519PrivateKey, ed448.Ed448PrivateKey)
+_LARGEST_RSA = 4_096  # bits; signing with more holds up everybody else's sends
 
 
 class Unusable(ValueError):
@@ -71,6 +74,8 @@ def fault(tls: Tls, now: datetime) -> tuple[str, str] | None:
             x509.load_pem_x509_certificates(tls.ca.encode())
     except ValueError as error:
         return reading, f"this is no PEM that we can read: {error}"
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size > _LARGEST_RSA:
+        return "key", f"an RSA key of at most {_LARGEST_RSA} bits"
     if key and _spki(key.public_key()) != _spki(chain[0].public_key()):
         return "key", "the key does not belong to the first certificate"
     if chain and chain[0].not_valid_after_utc <= now:
@@ -95,7 +100,10 @@ def shown(tls: Tls) -> Json:
 
 def _key(text: str) -> PrivateKeyTypes:
     try:
-        return load_pem_private_key(text.encode(), None)
+        key = load_pem_private_key(text.encode(), None)
+        if not isinstance(key, _KINDS):
+            raise ValueError("a kind of key that TLS does not sign with")
+        return key
     except TypeError as error:
         raise ValueError("the key has a password") from error
     except UnsupportedAlgorithm as error:
