@@ -26,6 +26,7 @@ from kernel.settings import Settings
 from pipeline.knowledge.ingest import Ingester
 from webhooks.engine import DeliveryEngine
 from webhooks.recovery import work_operations
+from webhooks.retention import keep_days
 
 _log = log.get("worker")
 
@@ -51,6 +52,7 @@ async def run(ground: Ground, stop: asyncio.Event) -> None:
     async with asyncio.TaskGroup() as parts:
         parts.create_task(engine.run(stop))
         parts.create_task(work_operations(ground.database, stop))
+        parts.create_task(keep_days(ground.database, ground.settings.webhook_retention_days, stop))
         parts.create_task(_listen(ground, ingester, stop))
         parts.create_task(_sweep(ingester, stop))
     await ingester.close()

@@ -113,6 +113,9 @@ class Settings:
     webhook_https_only: bool = _setting(
         "WEBHOOK_HTTPS_ONLY", False, "Whether endpoints may have https URLs only", _truth
     )
+    webhook_retention_days: int = _setting(
+        "WEBHOOK_RETENTION_DAYS", 30, "Days that events, deliveries and attempts are kept", _between(int, 7, 3_650)
+    )
     trusted_proxies: tuple[Network, ...] = _setting(
         "TRUSTED_PROXIES", (), "Networks of reverse proxies whose X-Forwarded-For is believed", _networks
     )

@@ -50,12 +50,13 @@ CREATE TABLE webhook_deliveries_done (
 ) PARTITION BY RANGE (event_id);
 CREATE INDEX webhook_deliveries_done_log ON webhook_deliveries_done (workspace_id, delivery_id);
 CREATE INDEX webhook_deliveries_done_by_webhook ON webhook_deliveries_done (workspace_id, webhook_id, delivery_id);
+CREATE INDEX webhook_deliveries_done_by_type ON webhook_deliveries_done (workspace_id, event_type, delivery_id);
 CREATE INDEX webhook_deliveries_done_failed ON webhook_deliveries_done (workspace_id, delivery_id)
     WHERE status <> 'delivered';
 
-CALL protect('events', 'SELECT, INSERT, UPDATE (body, expunged_at)');
+CALL protect('events', 'SELECT, INSERT');
 CALL protect('webhook_attempts', 'SELECT, UPDATE (response, expunged_at)');
-CALL protect('webhook_deliveries_done', 'SELECT, INSERT, DELETE, UPDATE (body)');
+CALL protect('webhook_deliveries_done', 'SELECT, INSERT, DELETE');
 
 -- The days of a table: each partition but the default one with its range of ids; `since` is NULL where it has no start.
 CREATE FUNCTION day_partitions(parent regclass) RETURNS TABLE (partition regclass, since text, until text)
@@ -89,8 +90,9 @@ CALL hide_partition('events_default');
 CALL hide_partition('webhook_attempts_default');
 CALL hide_partition('webhook_deliveries_done_default');
 
--- Adds the partition of one day unless there is one, and takes over what the default partition holds of that day. That
--- one is locked meanwhile, which nobody notices as long as partitions are made before their day.
+-- Adds the partition of one day unless there is one, and takes over what the default partition holds of that day. That one
+-- is locked meanwhile, which nobody notices as long as partitions are made before their day. For a day that has begun,
+-- writers have to wait as well: a row on its way into the default partition would be refused there.
 CREATE FUNCTION make_partition(parent text, key text, prefix text, day date) RETURNS boolean
     LANGUAGE plpgsql SET search_path = public, pg_temp SET lock_timeout = '500ms' AS $$
 DECLARE
@@ -104,6 +106,9 @@ BEGIN
     END IF;
     EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', name, parent);
     CALL hide_partition(name);
+    IF day <= (clock_timestamp() AT TIME ZONE 'UTC')::date THEN
+        EXECUTE format('LOCK TABLE ONLY %I IN SHARE ROW EXCLUSIVE MODE', parent);
+    END IF;
     EXECUTE format('LOCK TABLE %I IN ACCESS EXCLUSIVE MODE', spare);
     EXECUTE format('WITH strays AS (DELETE FROM %I WHERE %I >= %L AND %I < %L RETURNING *) '
         'INSERT INTO %I SELECT * FROM strays', spare, key, first, key, past, name);
@@ -234,6 +239,49 @@ BEGIN
     RETURN NULL;
 END $$;
 
+-- Minutes older than two days become hours, and what is older than `keep_days` goes. One hour at a time: returns how many
+-- rows went, 0 when there is nothing left to do.
+ALTER TABLE webhook_minutes SET (fillfactor = 70);
+CREATE INDEX webhook_minutes_by_time ON webhook_minutes (minute);
+CREATE INDEX webhook_minutes_to_fold ON webhook_minutes (minute)
+    WHERE extract(minute FROM minute AT TIME ZONE 'UTC') <> 0;
+
+CREATE FUNCTION fold_minutes(keep_days integer) RETURNS bigint
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    hour timestamptz;
+    folded bigint;
+    expired bigint;
+BEGIN
+    DELETE FROM webhook_minutes m WHERE m.minute < now() - make_interval(days => greatest(7, keep_days));
+    GET DIAGNOSTICS expired = ROW_COUNT;
+    SELECT date_trunc('hour', min(m.minute), 'UTC') INTO hour FROM webhook_minutes m
+    WHERE extract(minute FROM m.minute AT TIME ZONE 'UTC') <> 0
+        AND m.minute < date_trunc('hour', now(), 'UTC') - interval '2 days';
+    WITH gone AS (
+        DELETE FROM webhook_minutes m
+        WHERE extract(minute FROM m.minute AT TIME ZONE 'UTC') <> 0
+            AND m.minute > hour AND m.minute < hour + interval '1 hour'
+        RETURNING m.*
+    ), summed AS (
+        SELECT g.workspace_id, g.webhook_id, sum(g.succeeded) AS succeeded, sum(g.failed) AS failed,
+            ARRAY[sum(g.buckets[1]), sum(g.buckets[2]), sum(g.buckets[3]), sum(g.buckets[4]), sum(g.buckets[5]),
+                sum(g.buckets[6]), sum(g.buckets[7]), sum(g.buckets[8]), sum(g.buckets[9]), sum(g.buckets[10]),
+                sum(g.buckets[11]), sum(g.buckets[12]), sum(g.buckets[13]), sum(g.buckets[14]), sum(g.buckets[15])
+            ]::integer[] AS buckets,
+            count(*) AS n
+        FROM gone g GROUP BY 1, 2
+    ), added AS (
+        INSERT INTO webhook_minutes AS m (workspace_id, webhook_id, minute, succeeded, failed, buckets)
+        SELECT s.workspace_id, s.webhook_id, hour, s.succeeded, s.failed, s.buckets FROM summed s
+        ON CONFLICT (workspace_id, webhook_id, minute) DO UPDATE
+        SET succeeded = m.succeeded + excluded.succeeded, failed = m.failed + excluded.failed,
+            buckets = add_buckets(m.buckets, excluded.buckets)
+    )
+    SELECT coalesce(sum(s.n), 0) INTO folded FROM summed s;
+    RETURN expired + folded;
+END $$;
+
 -- One try as it was recorded, for what follows from it: the endpoint's health, its breaker, the events about them. `due`
 -- is NULL when the delivery is settled; `disable` names why the endpoint has to go, or is ''.
 CREATE TYPE recorded_try AS (
@@ -249,6 +297,11 @@ CREATE TYPE recorded_try AS (
     error_code text,
     disable text
 );
+
+-- Codes that tell of a fault of ours and say nothing about the receiver; `webhooks.transport.OURS` is the same list.
+CREATE FUNCTION our_fault(error_code text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN error_code IN ('interrupted', 'proxy_error', 'resolver_error', 'secret_unreadable', 'unexpected_error');
 
 -- Which of the fifteen buckets of `webhook_minutes` a duration belongs to, from 1.
 CREATE FUNCTION duration_bucket(duration_ms integer) RETURNS integer
@@ -284,8 +337,8 @@ END $$;
 
 -- Settles deliveries whose token still holds and logs the attempts of exactly those, all or nothing; what is settled moves
 -- in the same statement. `next_due` is NULL for a settled delivery; `disable` names why the endpoint has to go, or is ''.
--- `request_headers` are JSON, as they were sent but with credentials masked. Tries that were cut short by our own stop
--- count for nobody's statistics. Returns the rows that were applied: what is missing belongs to somebody else by now.
+-- `request_headers` are JSON, as they were sent but with credentials masked. Tries that failed for a fault of ours count
+-- in no endpoint's statistics. Returns the rows that were applied: what is missing belongs to somebody else by now.
 CREATE FUNCTION record_deliveries(
     workspaces text[], deliveries text[], tokens text[], statuses text[], next_due double precision[],
     started double precision[], durations integer[], status_codes integer[], error_codes text[], details text[],
@@ -340,7 +393,7 @@ BEGIN
                 count(*) FILTER (WHERE b.n = 10), count(*) FILTER (WHERE b.n = 11), count(*) FILTER (WHERE b.n = 12),
                 count(*) FILTER (WHERE b.n = 13), count(*) FILTER (WHERE b.n = 14), count(*) FILTER (WHERE b.n = 15)
             ]::integer[]
-        FROM (SELECT a.*, duration_bucket(a.duration) AS n FROM applied a WHERE a.error <> 'interrupted') AS b
+        FROM (SELECT a.*, duration_bucket(a.duration) AS n FROM applied a WHERE NOT our_fault(a.error)) AS b
         GROUP BY 1, 2 ORDER BY 1, 2
         ON CONFLICT (workspace_id, webhook_id, minute) DO UPDATE
         SET succeeded = m.succeeded + excluded.succeeded, failed = m.failed + excluded.failed,
@@ -384,6 +437,38 @@ BEGIN
     IF FOUND THEN
         PERFORM pg_notify('parley_deliveries', '');
     END IF;
+END $$;
+
+-- Takes an event's payload away for good, wherever it lies: its data, the forms of it that endpoints were owed, and what is
+-- still owed of it. A try that is under way can no longer be stopped, so it is logged with an unknown outcome. Returns
+-- whether there is such an event in the workspace that this transaction acts for.
+CREATE FUNCTION expunge_event(event text) RETURNS boolean
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    workspace text := current_workspace();
+BEGIN
+    UPDATE events e SET expunged_at = now(), body = convert_to((convert_from(e.body, 'UTF8')::jsonb
+        || jsonb_build_object('data', '{}'::jsonb, 'expunged_at',
+            to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')))::text, 'UTF8')
+    WHERE e.workspace_id = workspace AND e.event_id = event AND e.expunged_at IS NULL;
+    IF NOT FOUND THEN
+        RETURN EXISTS (SELECT FROM events e WHERE e.workspace_id = workspace AND e.event_id = event);
+    END IF;
+    UPDATE webhook_deliveries_done d SET body = NULL
+    WHERE d.workspace_id = workspace AND d.event_id = event AND d.body IS NOT NULL;
+    WITH owed AS (
+        SELECT d.* FROM webhook_deliveries d WHERE d.workspace_id = workspace AND d.event_id = event FOR UPDATE
+    ), cancelled AS (
+        UPDATE webhook_deliveries d
+        SET status = 'cancelled', settled_at = now(), body = NULL, lease_token = NULL, lease_until = NULL
+        FROM owed o WHERE d.workspace_id = o.workspace_id AND d.delivery_id = o.delivery_id
+    )
+    INSERT INTO webhook_attempts (workspace_id, delivery_id, attempt, started_at, duration_ms, error_code, detail,
+        webhook_id)
+    SELECT o.workspace_id, o.delivery_id, o.attempts, now(), 0, 'unknown_outcome',
+        'the payload was expunged during this try', o.webhook_id
+    FROM owed o WHERE o.lease_token IS NOT NULL;
+    RETURN true;
 END $$;
 
 -- As before; what has used up its tries and what is owed to nobody moves to the settled ones.

@@ -635,7 +635,8 @@ CREATE TABLE webhook_minutes (
     succeeded integer DEFAULT 0 NOT NULL,
     failed integer DEFAULT 0 NOT NULL,
     buckets integer[] NOT NULL
-);
+)
+WITH (fillfactor='70');
 
 CREATE TABLE webhook_operations (
     workspace_id text NOT NULL,
@@ -904,6 +905,8 @@ CREATE UNIQUE INDEX turns_by_id ON turns USING btree (turn_id);
 
 CREATE INDEX updates_by_turn ON inbound_updates USING btree (workspace_id, turn_id) WHERE (turn_id IS NOT NULL);
 
+CREATE INDEX webhook_deliveries_done_by_type ON ONLY webhook_deliveries_done USING btree (workspace_id, event_type, delivery_id);
+
 CREATE INDEX webhook_deliveries_done_by_webhook ON ONLY webhook_deliveries_done USING btree (workspace_id, webhook_id, delivery_id);
 
 CREATE INDEX webhook_deliveries_done_failed ON ONLY webhook_deliveries_done USING btree (workspace_id, delivery_id) WHERE (status <> 'delivered'::text);
@@ -915,6 +918,10 @@ CREATE INDEX webhook_deliveries_leased ON webhook_deliveries USING btree (webhoo
 CREATE INDEX webhook_deliveries_log ON webhook_deliveries USING btree (workspace_id, webhook_id, delivery_id);
 
 CREATE INDEX webhook_deliveries_pending ON webhook_deliveries USING btree (retry, webhook_id, due_at) WHERE (status = 'pending'::text);
+
+CREATE INDEX webhook_minutes_by_time ON webhook_minutes USING btree (minute);
+
+CREATE INDEX webhook_minutes_to_fold ON webhook_minutes USING btree (minute) WHERE (EXTRACT(minute FROM (minute AT TIME ZONE 'UTC'::text)) <> (0)::numeric);
 
 CREATE INDEX webhook_operations_due ON webhook_operations USING btree (lease_until) WHERE (status = ANY (ARRAY['queued'::text, 'running'::text]));
 

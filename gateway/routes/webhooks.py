@@ -1,12 +1,8 @@
-"""Registered endpoints, what is owed to them and what came of it, and the events themselves."""
+"""Registered endpoints."""
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any, Literal
-
-from pydantic import Field
-
+from gateway.routes.deliveries import DeliveryWhole
 from gateway.routes.webhook_models import (
     NewWebhook,
     Webhook,
@@ -14,60 +10,11 @@ from gateway.routes.webhook_models import (
     WebhookMade,
     WebhookQuery,
 )
-from gateway.web import Answer, Call, Listed, Paging, Route, View, page
-from kernel import events
+from gateway.web import Answer, Call, Listed, Route, page
 from kernel.errors import Conflict, NotFound
 from kernel.types import Json
 from webhooks import deliveries, endpoints
 from webhooks.urls import Rules
-
-
-class Delivery(View):
-    delivery_id: str
-    event_id: str
-    event_type: str
-    webhook_id: str
-    status: Literal["pending", "delivered", "exhausted", "cancelled"]
-    attempts: int
-    next_attempt_at: datetime | None
-    created_at: datetime
-    settled_at: datetime | None
-
-
-class Attempt(View):
-    attempt: int
-    started_at: datetime
-    duration_ms: int
-    status_code: int | None
-    error_code: str
-    detail: str
-    response_headers: dict[str, Any]
-    response: str
-    truncated: bool
-    next_attempt_at: datetime | None
-
-
-class DeliveryWhole(Delivery):
-    attempt_log: list[Attempt]
-
-
-class DeliveryQuery(Paging):
-    webhook_id: str = Field("", max_length=128)
-    event_id: str = Field("", max_length=128)
-    event_type: str = Field("", max_length=128)
-    status: Literal["", "pending", "delivered", "exhausted", "cancelled"] = ""
-
-
-class Event(View):
-    id: str
-    type: str
-    timestamp: datetime
-    workspace_id: str
-    data: dict[str, Any]
-
-
-class EventQuery(Paging):
-    type: str = Field("", max_length=128)
 
 
 def _rules(call: Call) -> Rules:
@@ -140,41 +87,7 @@ async def test(call: Call) -> Json:
         return await deliveries.send_test(conn, call.workspace_id, call.path["webhook_id"])
 
 
-async def list_deliveries(call: Call) -> Json:
-    asked: DeliveryQuery = call.query
-    async with call.database() as conn:
-        return page(await deliveries.list_deliveries(conn, call.workspace_id, **asked.model_dump()))
-
-
-async def delivery(call: Call) -> Json:
-    async with call.database() as conn:
-        return await deliveries.get(conn, call.workspace_id, call.path["delivery_id"])
-
-
-async def resend(call: Call) -> Json:
-    async with call.database() as conn:
-        return await deliveries.resend(conn, call.workspace_id, call.path["delivery_id"])
-
-
-async def list_events(call: Call) -> Json:
-    asked: EventQuery = call.query
-    async with call.database() as conn:
-        return page(
-            await events.list_events(
-                conn, call.workspace_id, event_type=asked.type, cursor=asked.cursor, limit=asked.limit
-            )
-        )
-
-
-async def event(call: Call) -> Json:
-    async with call.database() as conn:
-        found = await events.get_event(conn, call.workspace_id, call.path["event_id"])
-    if found is None:
-        raise NotFound("there is no such event")
-    return found
-
-
-_HOOKS, _DELIVERIES = "/api/v1/webhooks", "/api/v1/deliveries"
+_HOOKS = "/api/v1/webhooks"
 
 ROUTES = [
     Route(
@@ -256,49 +169,5 @@ ROUTES = [
         response=DeliveryWhole,
         status=202,
         errors=(NotFound, Conflict),
-    ),
-    Route(
-        "GET",
-        _DELIVERIES,
-        list_deliveries,
-        "read",
-        "What is or was owed to endpoints",
-        "webhooks",
-        query=DeliveryQuery,
-        response=Listed[Delivery],
-    ),
-    Route(
-        "GET",
-        _DELIVERIES + "/{delivery_id}",
-        delivery,
-        "read",
-        "One delivery with every attempt",
-        "webhooks",
-        response=DeliveryWhole,
-        errors=(NotFound,),
-    ),
-    Route(
-        "POST",
-        _DELIVERIES + "/{delivery_id}/resend",
-        resend,
-        "write",
-        "Deliver again, now",
-        "webhooks",
-        response=DeliveryWhole,
-        status=202,
-        errors=(NotFound, Conflict),
-    ),
-    Route(
-        "GET",
-        "/api/v1/events",
-        list_events,
-        "read",
-        "Events, newest first",
-        "webhooks",
-        query=EventQuery,
-        response=Listed[Event],
-    ),
-    Route(
-        "GET", "/api/v1/events/{event_id}", event, "read", "One event", "webhooks", response=Event, errors=(NotFound,)
     ),
 ]
