@@ -117,6 +117,7 @@ def test_what_templates_make(source: str, text: str) -> None:
         ("x {{ a | block }}", "on a line of its own"),
         ("[x]({{ a | code }})", "no code in the target of a link"),
         ("x" * 20_000, "at most 16384 characters"),
+        ("{{ " + "a" * 2_001 + " }}", "at most 2000 characters"),
         ("{{ a }}" * 401, "at most 400 tags"),
         ("{{ a" + " | upper" * 9 + " }}", "at most 8 filters"),
         ("{{ a" + ".a" * 20 + " }}", "at most 16 parts"),
@@ -163,6 +164,13 @@ def test_times_as_systems_write_them(value: Any, text: str) -> None:
 def test_output_and_work_are_bounded() -> None:
     many = {"a": [{"b": ["x" * 30_000] * 50}] * 50}
     four = "{{#each a as b limit=50}}" * 4 + "{{ b.b.0 | upper | lower | truncate: 1 }}" + "{{/each}}" * 4
+    for run in (" ", " \n", "*", "`", "@a", "_", "\\", "](", "https://a "):
+        for source in ("{{ a }}", "{{ a | lines }}", "{{ a | code }}", "{{ a | block }}", "{{ a | url }}"):
+            assert len(shown(source, {"a": run * 20_000})) <= LIMIT
+    unclosed = ("{{" * 8_000, "{{!" * 5_000, '{{"' * 5_000)
+    for broken in (*unclosed, "{{#each a" + " " * 1_900 + "}}", "{{ a" + " |" * 900 + "}}"):
+        with pytest.raises(Fault):
+            compile_template(broken)
     for source in (four, "{{#each a as i limit=50}}{{ i }}{{/each}}", "{{ a.*.b | join }}", "{{ a | block }}"):
         assert 0 < len(shown(source, many)) <= LIMIT
     assert shown("{{ a }}", {"a": "*" * 9_999}, limit=100) == r"\*" * 47 + "…"

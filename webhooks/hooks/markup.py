@@ -20,7 +20,6 @@ _DROPPED = re.compile(
     "[\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069\ufeff\ud800-\udfff\U000e0000-\U000e007f]"
 )
 _BREAK = re.compile("\r\n|[\r\x0b\x0c\x85\u2028\u2029]")
-_BREAKS = re.compile(r"[ \t]*\n[ \t\n]*")
 _GAPS = re.compile(r"\n{3,}")
 _CALL = re.compile(r"(?<!\w)@(?=\w)")
 _SPECIAL = re.compile(r"[\\`*\[\]<|~]|&(?=[#A-Za-z])|(?<![^\W_])_|_(?![^\W_])|!\Z")
@@ -37,7 +36,7 @@ def clean(text: str) -> str:
 
 
 def one_line(text: str) -> str:
-    return _BREAKS.sub(" ", clean(text)).strip()
+    return " ".join(filter(None, (line.strip(" \t") for line in clean(text).split("\n")))).strip()
 
 
 def escape(text: str) -> str:

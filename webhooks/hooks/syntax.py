@@ -24,10 +24,14 @@ from webhooks.hooks.markup import clean
 from webhooks.hooks.paths import Fault, Path, parse_path
 from webhooks.hooks.placement import Placement
 
-LONGEST, MOST_TAGS, DEEPEST = 16_384, 400, 4
+LONGEST, LONGEST_TAG, MOST_TAGS, DEEPEST = 16_384, 2_000, 400, 4
 MOST_ITEMS, USUAL_ITEMS, MOST_FILTERS = 50, 10, 8
 
-_TAG = re.compile(r'\{\{(?:!([^}]*(?:\}(?!\})[^}]*)*)|((?:"(?:[^"\\\n]|\\.)*"|[^"}]|\}(?!\}))*))\}\}')
+# No tag holds another's beginning, except in quotes: what is not closed is seen at once.
+_TAG = re.compile(
+    r"\{\{(?:!([^{}]*(?:(?:\}(?!\})|\{(?!\{))[^{}]*)*)"
+    r'|((?:"(?:[^"\\\n]|\\.)*"|[^"{}]|\}(?!\})|\{(?!\{))*))\}\}'
+)
 _WORD = re.compile(r'\s*([|:,]|(?:"(?:[^"\\]|\\.)*"|[^\s|:,"])+)')
 _SECTION = re.compile(r"[#/!]|else$|more$")
 _EACH = re.compile(r"(.+?)\s+as\s+([A-Za-z_]\w*)(?:\s+limit=([0-9]{1,3}))?", re.ASCII)
@@ -183,6 +187,8 @@ def _tokens(source: str) -> Iterator[str | Tag]:
     position, count = 0, 0
     for found in _TAG.finditer(source):
         inside = (found[2] or "").strip()
+        if len(inside) > LONGEST_TAG:
+            raise Fault(f"a tag has at most {LONGEST_TAG} characters")
         alone = _alone(source, found)
         start, end = found.span()
         if alone and (found[1] is not None or _SECTION.match(inside)):
