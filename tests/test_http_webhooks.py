@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_network
 from typing import Any
 
 import asyncpg
@@ -13,6 +14,7 @@ from gateway.services import Ground
 from kernel.types import Json
 from tests.certificates import authority
 from tests.http_face import Client, Reply, Server, client, served
+from webhooks.engine import DeliveryEngine
 from webhooks.options import open_json
 
 HOOKS = "/api/v1/webhooks"
@@ -401,6 +403,20 @@ async def test_one_that_went_out_of_use_by_itself_stays_so_when_that_is_asked_fo
     )
     assert (await api.post(f"{path}/disable")).body["disabled_reason"] == "by request"
     assert (await api.get("/api/v1/events?type=webhook.disabled")).body["items"] == []
+
+
+async def test_a_test_tells_what_came_of_it_when_somebody_waits(api: Client, ground: Ground) -> None:
+    path = await made(api, url="http://127.0.0.1:1025/", schedule=[])
+    soon = await api.post(f"{path}/test?wait=0.2")
+    assert (soon.status, soon.body["attempt_log"]) == (202, [])
+    engine, stop = DeliveryEngine(ground.database, ground.ring, [ip_network("127.0.0.0/8")]), asyncio.Event()
+    task = asyncio.create_task(engine.run(stop))
+    tried = await api.post(f"{path}/test?wait=20")
+    stop.set()
+    await task
+    assert (tried.status, tried.body["event_type"]) == (200, "ping")
+    assert [attempt["error_code"] for attempt in tried.body["attempt_log"]] == ["connection_refused"]
+    assert fields(await api.post(f"{path}/test?wait=31")) == ["wait"]
 
 
 async def test_secrets_are_rotated_listed_and_revoked(api: Client) -> None:

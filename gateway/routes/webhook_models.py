@@ -181,6 +181,10 @@ class WebhookQuery(Paging):
     uid: str = Field("", max_length=128, description="The one with this uid")
 
 
+class TrialQuery(Shape):
+    wait: float = Field(0, ge=0, le=30, description="Seconds to wait for what comes of the first try")
+
+
 class Rotation(Shape):
     secret: str | None = Field(None, max_length=200, description="`whsec_…` or `whsk_…`, to bring one's own")
     kind: Kind | None = Field(None, description="v1 or v1a; by default what the endpoint signs")

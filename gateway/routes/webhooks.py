@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
+
 from gateway.routes.deliveries import DeliveryWhole
 from gateway.routes.webhook_models import (
     NewWebhook,
+    TrialQuery,
     Webhook,
     WebhookChange,
     WebhookMade,
@@ -82,12 +86,21 @@ async def disable(call: Call) -> Json:
         return await endpoints.set_status(conn, call.workspace_id, call.path["webhook_id"], "disabled")
 
 
-async def test(call: Call) -> Json:
+async def test(call: Call) -> Answer:
+    """A signed `ping`, whatever the endpoint subscribes to. With `wait` the answer tells what came of its first try."""
+    asked: TrialQuery = call.query
+    until = time.monotonic() + asked.wait
     async with call.database() as conn:
-        return await deliveries.send_test(conn, call.workspace_id, call.path["webhook_id"])
+        found = await deliveries.send_test(conn, call.workspace_id, call.path["webhook_id"])
+    while not found["attempt_log"] and found["status"] == "pending" and time.monotonic() < until and not call.gone:
+        await asyncio.sleep(_LOOK)
+        async with call.database() as conn:
+            found = await deliveries.get(conn, call.workspace_id, found["delivery_id"])
+    return Answer(found, 200 if found["attempt_log"] else 202)
 
 
 _HOOKS = "/api/v1/webhooks"
+_LOOK = 0.1
 
 ROUTES = [
     Route(
@@ -166,8 +179,10 @@ ROUTES = [
         "write",
         "Send a ping to this endpoint",
         "webhooks",
+        query=TrialQuery,
         response=DeliveryWhole,
         status=202,
+        also={200: "It was tried"},
         errors=(NotFound, Conflict),
     ),
 ]
