@@ -65,7 +65,7 @@ def shown(message: Mapping[str, Any]) -> Json:
         "html": to_html(message["text"]),
         "sources": [_source(citation) for citation in message["citations"]],
         "files": message["files"],
-        "choices": message["choices"],
+        "choices": message.get("choices", []),
         "rating": message.get("rating"),
         "created_at": message["created_at"],
     }
