@@ -10,9 +10,9 @@ from arq.connections import ArqRedis
 from channels.table import CHANNELS
 from gateway.budget import Budget, chat_of
 from kernel.ids import new_id
+from kernel.platform import Pace
 from kernel.queue import open_redis
 from kernel.types import Account
-from kernel.platform import Pace
 
 TELEGRAM = replace(CHANNELS["telegram"], pace=lambda address: Pace(bot=1, bot_burst=6, chat=0.5, chat_burst=2))
 
