@@ -44,18 +44,19 @@ export function card(attempt, { open = false, body = "" } = {}) {
     facts([
       ["Started", time(attempt.started_at, { exact: true })],
       attempt.url ? ["Address", h("code", { dir: "ltr" }, attempt.url)] : null,
+      attempt.expunged_at ? ["Answer", "taken away"] : null,
       ["Next try", attempt.next_attempt_at ? time(attempt.next_attempt_at, { exact: true }) : "none"],
     ]),
     part("Request headers", headers(attempt.request_headers)),
-    part("Request body", body),
+    part("Request body", body, { laid: true }),
     part("Response headers", headers(attempt.response_headers)),
-    part(attempt.truncated ? "Beginning of the response" : "Response", pretty(attempt.response || ""))));
+    part(attempt.truncated ? "Beginning of the response" : "Response", attempt.response || "", { laid: true })));
 }
 
 function headers(found) {
   return Object.entries(found || {}).map(([name, value]) => `${name}: ${value}`).join("\n");
 }
 
-function part(name, text) {
-  return text ? h("div", { class: "part" }, h("h4", {}, name), code(text, name)) : null;
+function part(name, text, { laid = false } = {}) {
+  return text ? h("div", { class: "part" }, h("h4", {}, name), code(laid ? pretty(text) : text, name, text)) : null;
 }

@@ -1,11 +1,13 @@
 /* The log: what is or was owed, newest first, filtered by the address, so that a filter can be gone back to. */
 
 import { get } from "./api.js";
-import { announce, badge, busy, button, h, link, time } from "./dom.js";
+import { announce, badge, busy, button, h, link, local, time } from "./dom.js";
 import { names } from "./endpoints.js";
 import { families } from "./types.js";
 
 const STATES = [["", "Any"], ["pending", "Waiting"], ["delivered", "Delivered"], ["exhausted", "Given up"], ["cancelled", "Cancelled"]];
+const TIMES = ["since", "until"];
+const FILTERS = ["webhook_id", "status", "event_type", ...TIMES];
 const PAGE = 25;
 
 export function state(delivery) {
@@ -17,7 +19,7 @@ export function state(delivery) {
 
 export async function view({ query, refresh }) {
   const [hooks, types] = await Promise.all([names(), families()]);
-  const asked = Object.fromEntries([...query].filter(([name, value]) => value && ["webhook_id", "status", "event_type"].includes(name)));
+  const asked = Object.fromEntries([...query].filter(([name, value]) => value && FILTERS.includes(name)));
   return {
     title: "Deliveries",
     actions: button("Refresh", () => refresh("refresh").then(() => announce("Refreshed")), { id: "refresh" }),
@@ -30,12 +32,14 @@ function filters(asked, hooks, types) {
     h("select", { id: name, name }, options.map(([value, text]) => h("option", { value, selected: value === (asked[name] || "") }, text))));
   return h("form", { class: "filters", role: "search", "aria-label": "Filter deliveries", onsubmit: (event) => {
     event.preventDefault();
-    const wanted = [...new FormData(event.target)].filter(([, value]) => value);
+    const wanted = [...new FormData(event.target)].filter(([, value]) => value).map(([name, value]) => [name, TIMES.includes(name) ? new Date(value).toISOString() : value]);
     location.hash = `#deliveries?${new URLSearchParams(wanted)}`;
   } },
     choose("webhook_id", "Endpoint", [["", "Any"], ...hooks]),
     choose("status", "State", STATES),
     choose("event_type", "Event type", [["", "Any"], ...[...types.values()].flat().map((type) => [type.type, type.type])]),
+    TIMES.map((name) => h("div", { class: "field" }, h("label", { for: name }, name === "since" ? "Made since" : "Made before"),
+      h("input", { type: "datetime-local", id: name, name, value: asked[name] && local(new Date(asked[name])) }))),
     h("button", { type: "submit" }, "Filter"));
 }
 

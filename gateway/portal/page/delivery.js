@@ -1,7 +1,7 @@
 /* One delivery: what was owed, every try, and sending it again. */
 
 import { get, may, post } from "./api.js";
-import { announce, busy, button, facts, h, link, pretty, sleep, time } from "./dom.js";
+import { announce, busy, button, facts, h, link, sleep, time } from "./dom.js";
 import { card } from "./attempts.js";
 import { state } from "./deliveries.js";
 
@@ -10,10 +10,7 @@ const PATIENCE = 45; // seconds that a try is waited for
 export async function view({ parts: [id], refresh, current }) {
   const found = await get(`/deliveries/${id}`);
   const problems = h("div", { id: "problems" });
-  const [hook, body] = await Promise.all([
-    get(`/webhooks/${found.webhook_id}`).catch(() => null),
-    get(`/events/${found.event_id}`).then((event) => JSON.stringify(event, null, 2)).catch(() => ""),
-  ]);
+  const hook = await get(`/webhooks/${found.webhook_id}`).catch(() => null);
   const resend = button("Send again", (event) => busy(event.target, problems, async () => {
     const tries = found.attempt_log.length;
     await post(`/deliveries/${id}/resend`);
@@ -23,7 +20,6 @@ export async function view({ parts: [id], refresh, current }) {
     await refresh("resend");
     announce("There is a new try");
   }), { id: "resend", class: "primary" });
-  const sent = pretty(found.body || "") || body;
   const tries = [...found.attempt_log].reverse();
   return {
     title: found.event_type,
@@ -36,10 +32,12 @@ export async function view({ parts: [id], refresh, current }) {
         ["Event", h("code", {}, found.event_id)],
         ["Delivery", h("code", {}, id)],
         ["Made", time(found.created_at, { exact: true })],
+        found.seq === null ? null : ["In its conversation", `number ${found.seq}`],
+        found.body === null ? ["Content", "taken away"] : null,
         found.next_attempt_at ? ["Next try", time(found.next_attempt_at, { exact: true })] : null,
       ]),
       h("h3", {}, tries.length === 1 ? "One try" : tries.length ? `${tries.length} tries` : "No try yet"),
-      h("ul", { class: "cards" }, tries.map((attempt, n) => card(attempt, { open: n === 0, body: sent }))),
+      h("ul", { class: "cards" }, tries.map((attempt, n) => card(attempt, { open: n === 0, body: found.body || "" }))),
     ],
   };
 }

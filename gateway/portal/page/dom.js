@@ -65,10 +65,10 @@ export function failure(error, again) {
   return box;
 }
 
-/** Preformatted text that can be scrolled by keyboard, and copied. */
-export function code(text, label) {
+/** Preformatted text that can be scrolled by keyboard, and copied: `exact` where what is shown was only laid out. */
+export function code(text, label, exact = text) {
   const pre = h("pre", { tabindex: "0", role: "region", "aria-label": label }, h("code", { dir: "ltr" }, text));
-  return h("div", { class: "code" }, pre, copy(text, `Copy ${label.toLowerCase()}`));
+  return h("div", { class: "code" }, pre, copy(exact, `Copy ${label.toLowerCase()}`));
 }
 
 export function copy(text, label = "Copy") {
@@ -144,3 +144,9 @@ export async function busy(pressed, where, work) {
 }
 
 export const sleep = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+
+/** A time as the input of a form has it: local, to the minute. */
+export function local(instant) {
+  const at = new Date(instant);
+  return new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
+}

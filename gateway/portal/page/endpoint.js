@@ -1,10 +1,10 @@
 /* One endpoint: how it fares, a test with its result, secrets, recovery, its log. */
 
-import { may, post, remove } from "./api.js";
+import { get, may, post, remove } from "./api.js";
 import { card, meaning } from "./attempts.js";
 import { log } from "./deliveries.js";
 import { settled } from "./delivery.js";
-import { announce, busy, button, confirmed, facts, h, link, time } from "./dom.js";
+import { announce, busy, button, confirmed, duration, facts, h, link, time } from "./dom.js";
 import { one, patterns, standing } from "./endpoints.js";
 import * as recover from "./recover.js";
 import * as secrets from "./secrets.js";
@@ -12,7 +12,7 @@ import * as secrets from "./secrets.js";
 export async function view({ parts: [id], refresh, current }) {
   const hook = await one(id);
   const problems = h("div", { id: "problems" });
-  const [recent, secret] = await Promise.all([log({ webhook_id: id }, null), secrets.section(hook, refresh)]);
+  const [stats, recent, secret] = await Promise.all([get(`/webhooks/${id}/stats`), log({ webhook_id: id }, null), secrets.section(hook, refresh)]);
   return {
     title: hook.url,
     actions: may("manage") ? h("div", { class: "actions" }, actions(hook, problems, refresh)) : null,
@@ -20,6 +20,7 @@ export async function view({ parts: [id], refresh, current }) {
       problems,
       secrets.shownOnce(id),
       overview(hook),
+      numbers(stats),
       may("manage") && hook.status === "enabled" ? test(hook, current) : null,
       secret,
       may("manage") && hook.status === "enabled" ? recover.section(hook, current) : null,
@@ -43,6 +44,20 @@ function overview(hook) {
     hook.description ? ["Description", h("span", { dir: "auto" }, hook.description)] : null,
     ["Added", time(hook.created_at, { exact: true })],
     ["Id", h("code", {}, hook.webhook_id)],
+  ]));
+}
+
+/** How it fared in the last day, and what waits. */
+function numbers(stats) {
+  const tries = stats.succeeded + stats.failed;
+  const share = tries ? `${(stats.success_share * 100).toFixed(1)} % of ${tries} tries` : "no tries";
+  const times = [["half", stats.p50_ms], ["95 %", stats.p95_ms], ["99 %", stats.p99_ms]].map(([share, within]) => `${share} within ${duration(within)}`);
+  return h("section", { class: "panel", "aria-labelledby": "numbers-heading" }, h("h3", { id: "numbers-heading" }, "Last 24 hours"), facts([
+    ["Taken", share],
+    tries ? ["Answered", times.join(", ")] : null,
+    ["Waiting", `${stats.pending} deliveries${stats.oldest_due_seconds ? `, the oldest for ${duration(stats.oldest_due_seconds * 1000)}` : ""}`],
+    stats.breaker.failures_in_a_row ? ["Failed in a row", String(stats.breaker.failures_in_a_row)] : null,
+    stats.breaker.slow_until ? ["Slowed until", time(stats.breaker.slow_until, { exact: true })] : null,
   ]));
 }
 
@@ -85,7 +100,7 @@ function test(hook, current) {
 
 function result(found, attempt) {
   return [
-    h("ul", { class: "cards" }, card(attempt, { open: true })),
+    h("ul", { class: "cards" }, card(attempt, { open: true, body: found.body || "" })),
     h("p", {}, link(`#deliveries/${found.delivery_id}`, "See the delivery")),
   ];
 }

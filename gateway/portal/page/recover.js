@@ -1,7 +1,7 @@
 /* Sending what failed since a time, or what was never sent: counted first, then done, with its progress. */
 
 import { get, post, remove } from "./api.js";
-import { announce, busy, button, h, sleep } from "./dom.js";
+import { announce, busy, button, h, local, sleep } from "./dom.js";
 
 const DAYS = 14;
 const KINDS = [["recover", "what failed"], ["replay-missing", "what it never got"]];
@@ -59,10 +59,4 @@ async function followed(operation, outcome, current) {
   const said = { done: `Done: ${found.done} are on their way.`, cancelled: `Cancelled after ${found.done}.` }[found.status] || `It failed after ${found.done}: ${found.failure}`;
   outcome.replaceChildren(h("p", {}, said));
   announce(said);
-}
-
-/** A time as the input of a form has it: local, to the minute. */
-function local(epoch) {
-  const at = new Date(epoch);
-  return new Date(epoch - at.getTimezoneOffset() * 60000).toISOString().slice(0, 16);
 }
