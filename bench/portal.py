@@ -303,6 +303,7 @@ async def shows_the_log(on: Scene) -> None:
     await press(page, "user.created")
     await at(page, "user.created")
     text = await page.evaluate("document.querySelector('main').innerText")
+    await on.shot(page, "7-delivery")
     for part in (event, "500", "webhook-signature", "usr_1", "shop/1.4", "Next try", "no success"):
         assert part.lower() in text.lower(), (part, text)
     await on.shot(page, "7-delivery")
