@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from kernel.errors import ConfigError
+from kernel.settings import Settings, environment, table
 from tests.certificates import authority, server_context
 from webhooks.options import ClientCredentials, Options, Tls
 from webhooks.proxy import Proxy, TunnelRefused, judge_connect, read_proxy
@@ -305,3 +307,27 @@ def test_proxies_are_read_from_a_setting() -> None:
     for wrong in ("https://a:1", "http://a", "ftp://a:1", "a:1", "", "socks5://" + "u" * 300 + ":p@a:1"):
         with pytest.raises(ValueError, match=r"must be|255"):
             read_proxy(wrong)
+
+
+def test_the_settings_name_what_is_wrong_with_them() -> None:
+    given = {
+        "EGRESS_PROXY": "socks5://u:p@proxy.local:1080",
+        "EGRESS_DIRECT": "A.example, .b.example",
+        "WEBHOOK_HTTPS_ONLY": "True",
+    }
+    found = Settings.read(given)
+    assert (found.egress_proxy, found.egress_direct) == (given["EGRESS_PROXY"], ("a.example", ".b.example"))
+    assert found.webhook_https_only is True
+    assert Settings.read(environment(found)) == found
+    assert not any("u:p" in row["value"] for row in table(found))
+    assert read_proxy(found.egress_proxy, found.egress_direct).direct == found.egress_direct
+    assert (Settings.read({}).egress_proxy, Settings.read({}).webhook_https_only) == ("", False)
+    for name, wrong in (
+        ("EGRESS_PROXY", "https://proxy:1"),
+        ("EGRESS_PROXY", "http://proxy"),
+        ("EGRESS_PROXY", "http://proxy:99999"),
+        ("EGRESS_PROXY", "http://proxy:1/path"),
+        ("WEBHOOK_HTTPS_ONLY", "maybe"),
+    ):
+        with pytest.raises(ConfigError, match=name):
+            Settings.read({name: wrong})
