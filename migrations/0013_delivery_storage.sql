@@ -204,7 +204,7 @@ GRANT SELECT ON all_deliveries TO parley_app;
 -- else is at it. What is still owed from that time is exhausted first; an event stays while a try of it is under way. The
 -- short wait for the lock is deliberate: who waits for a parent's lock holds up everybody behind him.
 CREATE FUNCTION drop_next_partition(keep_days integer) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '200ms' AS $$
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '100ms' AS $$
 DECLARE
     horizon timestamptz := date_trunc('day', now(), 'UTC') - make_interval(days => keep_days);
     t record;
@@ -415,13 +415,13 @@ END $$;
 -- Makes deliveries due now, whatever came of them; the next try takes the next number. Passes over those under way and
 -- those whose event was expunged. Runs with the caller's rights. Returns the ids of what is due.
 CREATE FUNCTION revive_deliveries(workspace text, ids text[]) RETURNS SETOF text
-    LANGUAGE plpgsql AS $$
+    LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
     WITH back AS (
         DELETE FROM webhook_deliveries_done d
-        USING events e
         WHERE d.workspace_id = workspace AND d.delivery_id = ANY (ids)
-            AND e.workspace_id = d.workspace_id AND e.event_id = d.event_id AND e.expunged_at IS NULL
+            AND (SELECT e.expunged_at IS NULL FROM events e
+                 WHERE e.workspace_id = d.workspace_id AND e.event_id = d.event_id)
         RETURNING d.*
     )
     INSERT INTO webhook_deliveries (workspace_id, delivery_id, event_id, event_type, webhook_id, attempts, created_at,

@@ -112,10 +112,10 @@ async def get(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
     """
     row = await conn.fetchrow(
         f"""
-        SELECT {_SEES}, d.seq, CASE WHEN e.expunged_at IS NULL THEN coalesce(d.body, e.body) END AS body
-        FROM all_deliveries d
-        LEFT JOIN events e ON e.workspace_id = d.workspace_id AND e.event_id = d.event_id
-        WHERE d.workspace_id = $1 AND d.delivery_id = $2
+        SELECT {_SEES}, d.seq,
+            (SELECT CASE WHEN e.expunged_at IS NULL THEN coalesce(d.body, e.body) END FROM events e
+             WHERE e.workspace_id = d.workspace_id AND e.event_id = d.event_id) AS body
+        FROM all_deliveries d WHERE d.workspace_id = $1 AND d.delivery_id = $2
         """,  # noqa: S608
         workspace_id,
         delivery_id,
@@ -147,11 +147,12 @@ async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
     """
     found = await conn.fetchrow(
         """
-        SELECT w.status AS endpoint, e.event_id IS NULL OR e.expunged_at IS NOT NULL AS expunged
-        FROM all_deliveries d
-        LEFT JOIN webhooks w ON w.workspace_id = d.workspace_id AND w.webhook_id = d.webhook_id
-        LEFT JOIN events e ON e.workspace_id = d.workspace_id AND e.event_id = d.event_id
-        WHERE d.workspace_id = $1 AND d.delivery_id = $2
+        SELECT
+            (SELECT w.status FROM webhooks w
+             WHERE w.workspace_id = d.workspace_id AND w.webhook_id = d.webhook_id) AS endpoint,
+            (SELECT e.expunged_at IS NULL FROM events e
+             WHERE e.workspace_id = d.workspace_id AND e.event_id = d.event_id) AS sendable
+        FROM all_deliveries d WHERE d.workspace_id = $1 AND d.delivery_id = $2
         """,
         workspace_id,
         delivery_id,
@@ -160,7 +161,7 @@ async def resend(conn: Connection, workspace_id: str, delivery_id: str) -> Json:
         raise NotFound("there is no such delivery")
     if found["endpoint"] != "enabled":
         raise Conflict("the webhook is disabled" if found["endpoint"] else "the webhook was deleted")
-    if found["expunged"]:
+    if not found["sendable"]:
         raise Conflict("the payload was expunged, so nothing is left to send")
     if not await conn.fetchval("SELECT revive_deliveries($1, $2)", workspace_id, [delivery_id]):
         raise Conflict("a try is under way")

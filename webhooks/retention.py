@@ -13,7 +13,7 @@ from kernel.db import AWAY, Connection, Database
 from kernel.errors import NotFound
 
 DAYS_AHEAD = 3
-_EVERY, _AGAIN = 3_600.0, 30.0
+_EVERY, _AGAIN = 3_600.0, 60.0
 _LONGEST = 600.0  # a day whose rows have to be moved out of the default partition takes its time
 _STEPS = (
     ("dropped", "SELECT drop_next_partition($1)"),
