@@ -24,7 +24,7 @@ from webhooks.claims import Claim, Result
 from webhooks.decide import MAX_ATTEMPTS, decide
 from webhooks.guard import Network
 from webhooks.recorder import Recorder
-from webhooks.signing import secret_key, signed_headers
+from webhooks.signing import SigningKey, signed_headers, signing_key
 from webhooks.transport import Outcome, Session, open_session, post, timeouts
 
 CHANNEL = "parley_deliveries"
@@ -85,7 +85,7 @@ class DeliveryEngine:
         self._timeouts = timeouts(timeout, min(5.0, timeout))
         self._drain_seconds = drain
         self._rand = rand
-        self._keys: dict[tuple[str, tuple[bytes, ...]], list[bytes]] = {}
+        self._keys: dict[tuple[str, tuple[bytes, ...]], list[SigningKey]] = {}
         self._queue = asyncio.Queue[tuple[Claim, float]]()  # with the time until which a send fits into the lease
         self._recorder = Recorder(database, self._settled)
         self._sending = 0
@@ -228,13 +228,13 @@ class DeliveryEngine:
     def _judge(self, claim: Claim, outcome: Outcome) -> Result:
         return Result(claim, outcome, decide(claim.attempt, outcome, time.time(), self._rand()))
 
-    def _open(self, claim: Claim) -> list[bytes]:
+    def _open(self, claim: Claim) -> list[SigningKey]:
         """The endpoint's signing keys, opened once. Raises SealBroken, or ValueError when there is none."""
         wanted = (claim.webhook_id, claim.sealed_secrets)
         keys = self._keys.get(wanted)
         if keys is None:
             where = place(claim.workspace_id, "webhook_secrets", "sealed", claim.webhook_id)
-            keys = [secret_key(self._keyring.open(sealed, where).decode()) for sealed in claim.sealed_secrets]
+            keys = [signing_key(self._keyring.open(sealed, where).decode()) for sealed in claim.sealed_secrets]
             if not keys:
                 raise ValueError("no live secret")
             if len(self._keys) >= 4_096:
