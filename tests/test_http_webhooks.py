@@ -308,7 +308,9 @@ async def test_case_32_headers_that_are_not_for_setting_are_refused(api: Client,
     assert fields(await api.post(HOOKS, {"url": URL, "headers": {name: "1"}})) == [f"headers.{name}"]
 
 
-@pytest.mark.parametrize("value", ["", " a", "a ", "a\r\nX-B: c", "a\nb", "a\x00b", "ü", "x" * 4_097, "\x7f"])
+@pytest.mark.parametrize(
+    "value", ["", " a", "a ", "a\r\nX-B: c", "a\nb", "a\x00b", "ü", "x" * 4_097, "\x7f", "(hidden)"]
+)
 async def test_case_32_values_that_are_malformed_are_refused(api: Client, value: str) -> None:
     reply = await api.post(HOOKS, {"url": URL, "headers": {"X-A": value}})
     assert reply.status == 422

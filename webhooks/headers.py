@@ -42,6 +42,8 @@ def value_fault(value: object) -> str | None:
     """Why a header may not have this value, or None."""
     if not isinstance(value, str):
         return "a text"
+    if value == HIDDEN:
+        return "this is what is shown instead of the value; to keep that, change the endpoint without naming the header"
     if len(value) > LONGEST_VALUE:
         return f"at most {LONGEST_VALUE} characters"
     if not _VALUE.fullmatch(value):
