@@ -7,9 +7,9 @@ ALTER TABLE webhook_operations
     ALTER COLUMN total DROP NOT NULL,
     ADD COLUMN left_out bigint NOT NULL DEFAULT 0;
 
--- Deliveries of one endpoint whose events lie in the filter's range, after this one; `fits` tells which of them the rest of
--- the filter wants. Of pending ones those are meant that wait for a retry.
-CREATE FUNCTION chosen_deliveries(workspace text, hook text, filter jsonb, after text)
+-- Deliveries of one endpoint whose events lie after the one id and up to the other; `fits` tells which of them the filter
+-- wants. Of pending ones those are meant that wait for a retry.
+CREATE FUNCTION chosen_deliveries(workspace text, hook text, filter jsonb, after text, last text)
     RETURNS TABLE (delivery_id text, event_id text, event_type text, fits boolean, expunged boolean)
     LANGUAGE sql STABLE AS $$
     SELECT d.delivery_id, d.event_id, d.event_type,
@@ -27,47 +27,52 @@ CREATE FUNCTION chosen_deliveries(workspace text, hook text, filter jsonb, after
             SELECT FROM events e
             WHERE e.workspace_id = workspace AND e.event_id = d.event_id AND e.expunged_at IS NULL)
     FROM all_deliveries d
-    WHERE d.workspace_id = workspace AND d.webhook_id = hook
-        AND d.event_id > after AND d.event_id >= coalesce(filter ->> 'from', '') AND d.event_id < filter ->> 'to'
+    WHERE d.workspace_id = workspace AND d.webhook_id = hook AND d.event_id > after AND d.event_id <= last
 $$;
 
--- Stored events in the filter's range, after this one; `missing` are those that the endpoint would want and was never owed.
--- A ping is meant for the endpoint that it was sent to.
-CREATE FUNCTION chosen_events(hook webhooks, filter jsonb, after text, before text)
-    RETURNS TABLE (event_id text, event_type text, body bytea, expunged boolean, missing boolean)
+-- Stored events after the one id and up to the other that the endpoint would want and was never owed, oldest first. A ping
+-- is meant for the endpoint that it was sent to. As a difference of sets, because look-ups of what was owed for each event
+-- would be planned to read all of the endpoint's rows while statistics are young.
+CREATE FUNCTION missing_events(hook webhooks, after text, last text)
+    RETURNS TABLE (event_id text, event_type text, body bytea, expunged boolean)
     LANGUAGE sql STABLE AS $$
-    SELECT e.event_id, e.type, e.body, e.expunged_at IS NOT NULL,
-        CASE WHEN e.type = 'ping' OR NOT hook.events && patterns_for(e.type) THEN false
-            WHEN EXISTS (SELECT FROM webhook_deliveries d
-                         WHERE d.workspace_id = e.workspace_id AND d.event_id = e.event_id
-                             AND d.webhook_id = hook.webhook_id)
-                OR EXISTS (SELECT FROM webhook_deliveries_done d
-                           WHERE d.workspace_id = e.workspace_id AND d.event_id = e.event_id
-                               AND d.webhook_id = hook.webhook_id) THEN false
-            WHEN e.expunged_at IS NOT NULL THEN true
-            ELSE webhook_wants(hook, e.type, event_data(e.body)) END
-    FROM events e
-    WHERE e.workspace_id = hook.workspace_id AND e.event_id > after AND e.event_id >= filter ->> 'from'
-        AND e.event_id < before
+    SELECT missing.event_id, e.type, e.body, e.expunged_at IS NOT NULL
+    FROM (
+        SELECT stored.event_id FROM events stored
+        WHERE stored.workspace_id = hook.workspace_id AND stored.event_id > after AND stored.event_id <= last
+        EXCEPT
+        SELECT d.event_id FROM all_deliveries d
+        WHERE d.workspace_id = hook.workspace_id AND d.webhook_id = hook.webhook_id
+            AND d.event_id > after AND d.event_id <= last
+        ORDER BY event_id
+    ) AS missing CROSS JOIN LATERAL (
+        SELECT stored.* FROM events stored
+        WHERE stored.workspace_id = hook.workspace_id AND stored.event_id = missing.event_id OFFSET 0
+    ) AS e
+    WHERE CASE WHEN e.type = 'ping' OR NOT hook.events && patterns_for(e.type) THEN false
+        ELSE e.expunged_at IS NOT NULL OR webhook_wants(hook, e.type, event_data(e.body)) END
 $$;
 
 -- What an operation would do, were it started now, by endpoint and type; `fault` tells why some would be left out.
 CREATE FUNCTION count_operation(workspace text, kind text, hook text, filter jsonb)
     RETURNS TABLE (webhook_id text, event_type text, fault text, n bigint)
-    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp AS $$
+    LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    SET plan_cache_mode = force_custom_plan AS $$
 #variable_conflict use_column
+DECLARE
+    late webhooks;
 BEGIN
     IF kind = 'replay_missing' THEN
+        SELECT w.* INTO late FROM webhooks w WHERE w.workspace_id = workspace AND w.webhook_id = hook;
         RETURN QUERY
-        SELECT w.webhook_id, c.event_type, CASE WHEN c.expunged THEN 'expunged' ELSE '' END, count(*)
-        FROM webhooks w CROSS JOIN LATERAL chosen_events(w, filter, '', filter ->> 'to') AS c
-        WHERE w.workspace_id = workspace AND w.webhook_id = hook AND c.missing
-        GROUP BY 1, 2, 3;
+        SELECT hook, c.event_type, CASE WHEN c.expunged THEN 'expunged' ELSE '' END, count(*)
+        FROM missing_events(late, filter ->> 'from', filter ->> 'to') AS c GROUP BY c.event_type, c.expunged;
     ELSE
         RETURN QUERY
         SELECT w.webhook_id, c.event_type,
             CASE WHEN w.status <> 'enabled' THEN 'disabled' WHEN c.expunged THEN 'expunged' ELSE '' END, count(*)
-        FROM webhooks w CROSS JOIN LATERAL chosen_deliveries(workspace, w.webhook_id, filter, '') AS c
+        FROM webhooks w CROSS JOIN LATERAL chosen_deliveries(
+            workspace, w.webhook_id, filter, coalesce(filter ->> 'from', ''), filter ->> 'to') AS c
         WHERE w.workspace_id = workspace AND (hook = '' OR w.webhook_id = hook) AND c.fits
         GROUP BY 1, 2, 3;
     END IF;
@@ -131,62 +136,67 @@ CREATE FUNCTION resend_step(hook webhooks, filter jsonb, after text, room intege
     LANGUAGE plpgsql AS $$
 DECLARE
     step operation_step;
+    last text;
     ids text[];
 BEGIN
-    WITH scanned AS MATERIALIZED (
-        SELECT * FROM chosen_deliveries(hook.workspace_id, hook.webhook_id, filter, after) AS c
-        ORDER BY c.event_id LIMIT scan
-    ), taken AS MATERIALIZED (
-        SELECT * FROM scanned WHERE fits AND NOT expunged ORDER BY event_id LIMIT room
-    ), past AS (
-        SELECT CASE WHEN (SELECT count(*) FROM taken) = room THEN (SELECT max(event_id) FROM taken)
-            WHEN (SELECT count(*) FROM scanned) = scan THEN (SELECT max(event_id) FROM scanned) END AS place
-    )
-    SELECT (SELECT count(*) FROM scanned), past.place, (SELECT array_agg(delivery_id) FROM taken),
-        (SELECT count(*) FROM scanned WHERE fits AND expunged AND (past.place IS NULL OR event_id <= past.place))
-    INTO step.looked, step.place, ids, step.left_out FROM past;
+    after := greatest(after, filter ->> 'from');
+    SELECT count(*), max(event_id) INTO step.looked, last FROM (
+        SELECT d.event_id FROM all_deliveries d
+        WHERE d.workspace_id = hook.workspace_id AND d.webhook_id = hook.webhook_id
+            AND d.event_id > after AND d.event_id <= filter ->> 'to'
+        ORDER BY d.event_id LIMIT scan) AS next;
+    SELECT count(*) FILTER (WHERE expunged), array_agg(delivery_id) FILTER (WHERE NOT expunged),
+        CASE WHEN count(*) = room THEN max(event_id) WHEN step.looked = scan THEN last END
+    INTO step.left_out, ids, step.place
+    FROM (SELECT c.delivery_id, c.event_id, c.expunged
+          FROM chosen_deliveries(hook.workspace_id, hook.webhook_id, filter, after, last) AS c
+          WHERE c.fits ORDER BY c.event_id LIMIT room) AS taken;
     step.made := (SELECT count(*) FROM revive_deliveries(hook.workspace_id, ids));
     RETURN step;
 END $$;
 
 -- Owes the endpoint up to `room` events that it missed, of the next `scan` that are stored. The lock is for another
 -- operation that does the same: what that one owed may be delivered and moved by now, which only a statement that begins
--- afterwards sees. The last two seconds are left for later, because an event's id is older than its commit.
+-- afterwards sees. The last two seconds are left for later, because an event's id is older than its commit; and days that
+-- may be dropped by now are passed over, because what was owed goes before the events do.
 CREATE FUNCTION replay_step(hook webhooks, filter jsonb, after text, room integer, scan integer) RETURNS operation_step
     LANGUAGE plpgsql AS $$
 DECLARE
     step operation_step;
-    before text := least(filter ->> 'to', id_from('evt', clock_timestamp() - interval '2 seconds'));
+    safe text := id_from('evt', clock_timestamp() - interval '2 seconds');
+    last text;
 BEGIN
     PERFORM pg_advisory_xact_lock(hashtextextended('replay ' || hook.webhook_id, 0));
-    WITH scanned AS MATERIALIZED (
-        SELECT * FROM chosen_events(hook, filter, after, before) AS c ORDER BY c.event_id LIMIT scan
-    ), taken AS MATERIALIZED (
-        SELECT * FROM scanned WHERE missing AND NOT expunged ORDER BY event_id LIMIT room
-    ), past AS (
-        SELECT CASE WHEN (SELECT count(*) FROM taken) = room THEN (SELECT max(event_id) FROM taken)
-            WHEN (SELECT count(*) FROM scanned) = scan THEN (SELECT max(event_id) FROM scanned)
-            WHEN before < filter ->> 'to' THEN coalesce((SELECT max(event_id) FROM scanned), after) END AS place
+    after := greatest(after, filter ->> 'from', id_from('evt', date_trunc('day', now() + interval '1 hour', 'UTC')
+        - make_interval(days => (filter -> 'keep_days')::integer)));
+    SELECT count(*), max(event_id) INTO step.looked, last FROM (
+        SELECT e.event_id FROM events e
+        WHERE e.workspace_id = hook.workspace_id AND e.event_id > after AND e.event_id <= least(safe, filter ->> 'to')
+        ORDER BY e.event_id LIMIT scan) AS next;
+    WITH taken AS MATERIALIZED (
+        SELECT * FROM missing_events(hook, after, last) AS m ORDER BY m.event_id LIMIT room
     ), owed AS (
         INSERT INTO webhook_deliveries (workspace_id, delivery_id, event_id, event_type, webhook_id, body, ordering_key)
         SELECT hook.workspace_id, new_id('dlv'), t.event_id, t.event_type, hook.webhook_id, delivery_body(hook, t.body),
             webhook_lane(hook, event_data(t.body))
-        FROM taken t ORDER BY t.event_id
+        FROM taken t WHERE NOT t.expunged ORDER BY t.event_id
         ON CONFLICT DO NOTHING RETURNING event_id
     )
-    SELECT (SELECT count(*) FROM scanned), (SELECT count(*) FROM owed), past.place,
-        (SELECT count(*) FROM scanned WHERE missing AND expunged AND (past.place IS NULL OR event_id <= past.place))
-    INTO step.looked, step.made, step.place, step.left_out FROM past;
+    SELECT (SELECT count(*) FROM owed), count(*) FILTER (WHERE expunged),
+        CASE WHEN count(*) = room THEN max(event_id) WHEN step.looked = scan THEN last
+            WHEN safe < filter ->> 'to' THEN coalesce(last, after) END
+    INTO step.made, step.left_out, step.place FROM taken;
     RETURN step;
 END $$;
 
 -- One batch of an operation whose token still holds, and the lease anew, all or nothing. Endpoints are served side by side,
--- the one that is the furthest behind first. Returns 'working', 'settled' when there is nothing left to do, or 'lost'.
+-- the one that is the furthest behind first. Plans are made for each batch, for partitions as they are by then. Returns
+-- 'working', 'settled' when there is nothing left to do, or 'lost'.
 CREATE FUNCTION advance_operation(
     workspace text, operation text, token text, batch integer, most_due integer, scan integer,
     lease_seconds double precision
 ) RETURNS text
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET plan_cache_mode = force_custom_plan
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
     op webhook_operations;
@@ -218,8 +228,8 @@ BEGIN
         room := least(batch - made, webhook_room(hook, most_due));
         CONTINUE WHEN room <= 0;
         step := CASE op.kind
-            WHEN 'replay_missing' THEN replay_step(hook, op.filter, target.after, room, least(scan - looked, 100 + 50 * room))
-            ELSE resend_step(hook, op.filter, target.after, room, least(scan - looked, 100 + 50 * room)) END;
+            WHEN 'replay_missing' THEN replay_step(hook, op.filter, target.after, room, scan - looked)
+            ELSE resend_step(hook, op.filter, target.after, room, scan - looked) END;
         looked := looked + step.looked;
         made := made + step.made;
         missed := missed + step.left_out;

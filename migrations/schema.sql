@@ -71,6 +71,23 @@ CREATE TABLE inbound_updates (
 )
 WITH (autovacuum_vacuum_scale_factor='0.02', autovacuum_analyze_scale_factor='0.02');
 
+CREATE TABLE ingest_jobs (
+    workspace_id text NOT NULL,
+    job_id text NOT NULL,
+    collection_id text NOT NULL,
+    status text DEFAULT 'queued'::text NOT NULL,
+    total integer NOT NULL,
+    done integer DEFAULT 0 NOT NULL,
+    chunks integer DEFAULT 0 NOT NULL,
+    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    token text DEFAULT ''::text NOT NULL,
+    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    finished_at timestamp with time zone,
+    CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
+);
+
 CREATE TABLE webhooks (
     workspace_id text NOT NULL,
     webhook_id text NOT NULL,
@@ -113,23 +130,6 @@ CREATE TABLE webhooks (
     CONSTRAINT webhooks_status_check CHECK ((status = ANY (ARRAY['enabled'::text, 'disabled'::text]))),
     CONSTRAINT webhooks_timeout_seconds_check CHECK (((timeout_seconds >= (1)::double precision) AND (timeout_seconds <= (30)::double precision))),
     CONSTRAINT webhooks_uid_check CHECK ((uid ~ '^[A-Za-z0-9._-]{1,128}$'::text))
-);
-
-CREATE TABLE ingest_jobs (
-    workspace_id text NOT NULL,
-    job_id text NOT NULL,
-    collection_id text NOT NULL,
-    status text DEFAULT 'queued'::text NOT NULL,
-    total integer NOT NULL,
-    done integer DEFAULT 0 NOT NULL,
-    chunks integer DEFAULT 0 NOT NULL,
-    errors jsonb DEFAULT '[]'::jsonb NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    token text DEFAULT ''::text NOT NULL,
-    lease_until timestamp with time zone DEFAULT '-infinity'::timestamp with time zone NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    finished_at timestamp with time zone,
-    CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );
 
 CREATE TABLE outbound_messages (

@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 
 import orjson
@@ -268,6 +269,20 @@ async def test_replay_asks_the_filters_of_today_and_sends_the_form_of_today(
     assert owed["event_id"] == wanted
     body = orjson.loads(owed["body"])
     assert (body["id"], body["data"]) == (wanted, {"user_id": "usr_1", "channel": "telegram"})
+
+
+async def test_replay_passes_over_days_that_may_be_dropped_by_now(
+    database: Database, workspace_id: str, admin: Admin, hook: str
+) -> None:
+    """Of those it is no longer known what was owed, and an operation may have waited for long."""
+    await past(admin, workspace_id, age=timedelta(days=9))
+    (kept,) = await past(admin, workspace_id, age=timedelta(days=5))
+    chosen = replay_missing(ago(seconds=3), hook, ago(days=20))
+    assert (await count(database, workspace_id, chosen)).total == 2
+    operation = await run(database, workspace_id, replace(chosen, keep_days=7))
+    assert (operation["total"], operation["done"]) == (2, 1)
+    owed = await admin.fetch("SELECT event_id FROM webhook_deliveries WHERE workspace_id = $1", workspace_id)
+    assert [row["event_id"] for row in owed] == [kept]
 
 
 async def test_case_28_what_was_expunged_is_counted_left_out_and_said(

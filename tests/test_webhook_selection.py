@@ -40,6 +40,9 @@ def test_what_lies_ahead_is_refused_and_an_end_that_lies_ahead_is_now() -> None:
         with pytest.raises(InvalidRequest, match="since: this lies in the future"):
             refused_by(NOW, "wh_1", ahead)
     assert replay_missing(NOW, "wh_1", NOW - timedelta(days=20), ahead).until == NOW
+    with pytest.raises(InvalidRequest, match="since: at most 7 days back: older events are not kept"):
+        replay_missing(NOW, "wh_1", NOW - timedelta(days=7, seconds=1), keep_days=7)
+    assert replay_missing(NOW, "wh_1", NOW - timedelta(days=7), keep_days=7).filter()["keep_days"] == 7
     assert resend(NOW, webhook_id="wh_1", until=ahead).until == NOW
     with pytest.raises(InvalidRequest, match="until: this is not after"):
         replay_missing(NOW, "wh_1", NOW - timedelta(days=1), NOW - timedelta(days=1))

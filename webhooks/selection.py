@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -33,6 +33,7 @@ class Selection:
     error_code      what came of the last try
     since, until    when the event was published: from the first, up to but not with the second
     delivery_ids    exactly these
+    keep_days       events are kept at least so many days; 0 where that does not matter
     """
 
     kind: Kind
@@ -42,7 +43,8 @@ class Selection:
     statuses: tuple[str, ...] = ()
     event_type: str = ""
     error_code: str = ""
-    delivery_ids: tuple[str, ...] = field(default=())
+    delivery_ids: tuple[str, ...] = ()
+    keep_days: int = 0
 
     def within(self, first: datetime, last: datetime) -> Selection:
         """The same, of events published from `first` to `last`."""
@@ -60,6 +62,7 @@ class Selection:
             "event_type": self.event_type,
             "error_code": self.error_code,
             "delivery_ids": list(self.delivery_ids),
+            "keep_days": self.keep_days,
         }
         return {name: value for name, value in kept.items() if value}
 
@@ -109,17 +112,26 @@ def resend(
 
 def recover(now: datetime, webhook_id: str, since: datetime) -> Selection:
     """What failed at this endpoint since then: given up, or waiting for a retry. Raises InvalidRequest."""
-    faults = list(_time_faults(now, since, None))
+    faults = _time_faults(now, since, None)
     if since < now - RECOVERABLE:
         faults.append(("since", f"at most {RECOVERABLE.days} days back"))
     _refuse(faults)
     return Selection("recover", webhook_id=webhook_id, statuses=("exhausted", "pending"), since=since, until=now)
 
 
-def replay_missing(now: datetime, webhook_id: str, since: datetime, until: datetime | None = None) -> Selection:
-    """Events that this endpoint would want and was never owed. Raises InvalidRequest."""
-    _refuse(_time_faults(now, since, until))
-    return Selection("replay_missing", webhook_id=webhook_id, since=since, until=min(until or now, now))
+def replay_missing(
+    now: datetime, webhook_id: str, since: datetime, until: datetime | None = None, *, keep_days: int = 30
+) -> Selection:
+    """Events that this endpoint would want and was never owed. Raises InvalidRequest.
+
+    Of days that may have gone by now nobody knows any more what was owed, so their events are no longer missing.
+    """
+    faults = _time_faults(now, since, until)
+    if since < now - timedelta(days=keep_days):
+        faults.append(("since", f"at most {keep_days} days back: older events are not kept"))
+    _refuse(faults)
+    until = min(until or now, now)
+    return Selection("replay_missing", webhook_id=webhook_id, since=since, until=until, keep_days=keep_days)
 
 
 def _ids_fault(ids: Sequence[str]) -> str | None:

@@ -43,7 +43,7 @@ class Recover(Shape):
 
 
 class Replay(Shape):
-    since: AwareDatetime = Field(examples=[_SINCE])
+    since: AwareDatetime = Field(examples=[_SINCE], description="As far back as events are kept")
     until: AwareDatetime | None = Field(None, description="Events published before this time; by default now")
     dry_run: bool = _DRY
 
@@ -100,7 +100,8 @@ async def replay_missing(call: Call) -> Answer:
     webhook_id = call.path["webhook_id"]
     async with call.database() as conn:
         await operations.check_endpoint(conn, call.workspace_id, webhook_id)
-        chosen = selection.replay_missing(_now(), webhook_id, asked.since, asked.until)
+        keep_days = call.services.ground.settings.webhook_retention_days
+        chosen = selection.replay_missing(_now(), webhook_id, asked.since, asked.until, keep_days=keep_days)
         return await _plan(call, conn, chosen, asked.dry_run)
 
 
