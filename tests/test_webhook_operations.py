@@ -43,6 +43,7 @@ from tests.recovery_kit import (
     until,
 )
 from webhooks import deliveries, operations
+from webhooks.decide import MAX_ATTEMPTS
 from webhooks.recovery import Pace
 from webhooks.selection import recover, replay_missing, resend
 
@@ -129,6 +130,21 @@ async def test_case_51_a_retry_that_waits_is_made_due_in_place_and_takes_the_nex
     assert await status_of(database, workspace_id, delivery_id) == ("delivered", 3)
     assert receiver.got.total() == 3
     assert await hot(admin, workspace_id) == 0
+
+
+async def test_case_51_one_whose_tries_are_used_up_gets_one_more_and_no_schedule(
+    database: Database, workspace_id: str, keyring: KeyRing, admin: Admin, hook: str, receiver: Sink
+) -> None:
+    receiver.statuses["/a"] = 500
+    (delivery_id,) = await past(admin, workspace_id, hook, attempts=MAX_ATTEMPTS)
+    async with delivering(database, keyring):
+        assert (await run(database, workspace_id, recover(now(), hook, ago(hours=2))))["done"] == 1
+
+        async def given_up() -> bool:
+            return await status_of(database, workspace_id, delivery_id) == ("exhausted", MAX_ATTEMPTS + 1)
+
+        await until(given_up)
+    assert receiver.got.total() == 1
 
 
 async def test_case_52_two_resends_are_two_tries_and_one_that_is_worked_on_twice_is_one(
@@ -349,6 +365,22 @@ async def test_an_endpoint_that_is_disabled_meanwhile_ends_its_part_and_is_named
     found = await seen(database, workspace_id, operation)
     assert (found["status"], found["done"]) == ("failed", 25)
     assert found["failure"] == f"{hook} was disabled meanwhile (gone)"
+
+
+async def test_an_operation_tells_for_whom_it_waits(
+    database: Database, workspace_id: str, admin: Admin, hook: str
+) -> None:
+    await past(admin, workspace_id, hook, 20)
+    operation = await start(database, workspace_id, resend(now(), since=ago(hours=2)))
+    assert operation["paused"] == []
+    await admin.execute(
+        "INSERT INTO webhook_health (workspace_id, webhook_id, streak, open_until) VALUES ($1, $2, 10, now())",
+        workspace_id,
+        hook,
+    )
+    assert (await seen(database, workspace_id, operation))["paused"] == [hook]
+    async with operating(database):
+        assert (await ended(database, workspace_id, operation))["paused"] == []
 
 
 async def test_a_workspace_may_have_so_many_open_and_no_more(
@@ -662,11 +694,11 @@ async def test_a_batch_that_the_database_refuses_ends_the_operation_and_no_other
     await past(admin, workspace_id, hook, 10)
     broken = await start(database, workspace_id, recover(now(), hook, ago(hours=2)))
     await admin.execute(
-        "UPDATE webhook_operations SET cursor = 'no JSON' WHERE operation_id = $1", broken["operation_id"]
+        "UPDATE webhook_operations SET done = 9223372036854775807 WHERE operation_id = $1", broken["operation_id"]
     )
     fine = await start(database, workspace_id, recover(now(), hook, ago(hours=2)))
     async with operating(database):
         assert (await ended(database, workspace_id, fine))["done"] == 10
         found = await ended(database, workspace_id, broken)
     assert found["status"] == "failed"
-    assert found["failure"] == "a batch was refused by the database (InvalidTextRepresentationError)"
+    assert found["failure"] == "a batch was refused by the database (NumericValueOutOfRangeError)"

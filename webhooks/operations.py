@@ -24,7 +24,13 @@ from webhooks.selection import Selection
 MOST_OPEN = 10  # unfinished operations of one workspace
 _COUNTING = "20s"
 _SHOWN_IDS = 5
-_SEES = "operation_id, kind, webhook_id, filter, status, total, done, left_out, failure, created_at, settled_at"
+_SEES = """
+    o.operation_id, o.kind, o.webhook_id, o.filter, o.status, o.total, o.done, o.left_out, o.failure, o.created_at,
+    o.settled_at, CASE WHEN o.status IN ('queued', 'running') THEN ARRAY(
+        SELECT h.webhook_id FROM webhook_health h
+        WHERE h.workspace_id = o.workspace_id AND h.open_until IS NOT NULL AND o.cursor::jsonb ? h.webhook_id
+        ORDER BY h.webhook_id LIMIT 20) ELSE '{}' END AS paused
+"""
 
 State = Literal["working", "settled", "lost"]
 
@@ -165,9 +171,12 @@ async def _targets(conn: Connection, workspace_id: str, selection: Selection, co
 
 
 async def get(conn: Connection, workspace_id: str, operation_id: str) -> Json:
-    """An operation as the API shows it. Raises NotFound."""
+    """An operation as the API shows it. `paused` are endpoints for which it waits, since they keep failing.
+
+    Raises NotFound.
+    """
     row = await conn.fetchrow(
-        f"SELECT {_SEES} FROM webhook_operations WHERE workspace_id = $1 AND operation_id = $2",  # noqa: S608
+        f"SELECT {_SEES} FROM webhook_operations o WHERE o.workspace_id = $1 AND o.operation_id = $2",  # noqa: S608
         workspace_id,
         operation_id,
     )
@@ -182,8 +191,8 @@ async def list_operations(
     """Operations, newest first, and the cursor of the next page."""
     rows = await conn.fetch(
         f"""
-        SELECT {_SEES} FROM webhook_operations WHERE workspace_id = $1 AND ($2 = '' OR operation_id < $2)
-        ORDER BY operation_id DESC LIMIT $3 + 1
+        SELECT {_SEES} FROM webhook_operations o WHERE o.workspace_id = $1 AND ($2 = '' OR o.operation_id < $2)
+        ORDER BY o.operation_id DESC LIMIT $3 + 1
         """,  # noqa: S608
         workspace_id,
         cursor,

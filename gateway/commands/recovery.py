@@ -112,8 +112,13 @@ async def _work(options: Namespace, path: str, body: dict[str, Any]) -> int:
 async def _followed(client: Client, operation: dict[str, Any], options: Namespace) -> dict[str, Any]:
     operation_id = operation["operation_id"]
     bar = Progress(operation["kind"].replace("_", " "), quiet=options.json)
+    paused: set[str] = set()
     try:
         while operation["status"] in ("queued", "running"):
+            for webhook_id in set(operation["paused"]) - paused:
+                bar.clear()
+                note(f"{webhook_id} keeps failing: its deliveries go out when it takes them again")
+            paused.update(operation["paused"])
             bar.show(operation["done"], operation["total"] or operation["done"])
             await asyncio.sleep(_LOOK)
             operation = await client.get(f"{_OPERATIONS}/{operation_id}")

@@ -57,6 +57,7 @@ class Operation(View):
     total: int | None = Field(description="Deliveries counted when it was started; null if they were too many to count")
     done: int = Field(description="Deliveries that it has made due")
     left_out: int = Field(description="Deliveries whose payload was expunged meanwhile")
+    paused: list[str] = Field(description="Endpoints that keep failing: it goes on when they take deliveries again")
     failure: str
     created_at: datetime
     settled_at: datetime | None
