@@ -702,3 +702,34 @@ async def test_a_batch_that_the_database_refuses_ends_the_operation_and_no_other
         found = await ended(database, workspace_id, broken)
     assert found["status"] == "failed"
     assert found["failure"] == "a batch was refused by the database (NumericValueOutOfRangeError)"
+
+
+async def test_a_batch_that_finds_locks_is_postponed_and_in_the_end_given_up(
+    database: Database, stores: Stores, workspace_id: str, keyring: KeyRing, admin: Admin, hook: str
+) -> None:
+    other = await endpoint(database, workspace_id, keyring, "http://127.0.0.1:9001/b")
+    held = await past(admin, workspace_id, hook, 10)
+    await past(admin, workspace_id, other, 100)
+    stuck = await start(database, workspace_id, recover(now(), hook, ago(hours=2)))
+    fine = await start(database, workspace_id, recover(now(), other, ago(hours=2)))
+    own = await Database.connect(stores.app_url, name="parley-test-operations")
+    lock = admin.transaction()
+    await lock.start()
+    await admin.execute("SELECT FROM webhook_deliveries_done WHERE delivery_id = $1 FOR UPDATE", held[3])
+    async with operating(own, Pace(batch=10, busy=0.01, idle=0.01, most_due=100_000)):
+
+        async def over() -> bool:
+            await admin.execute(
+                "SELECT pg_cancel_backend(pid) FROM pg_stat_activity "
+                "WHERE application_name = 'parley-test-operations' AND wait_event_type = 'Lock'"
+            )
+            return bool((await seen(database, workspace_id, stuck))["status"] == "failed")
+
+        await until(over)
+        assert await done(database, workspace_id, fine) >= 40, "the others go on meanwhile"
+        assert (await ended(database, workspace_id, fine))["done"] == 100
+    await lock.rollback()
+    await own.close()
+    found = await seen(database, workspace_id, stuck)
+    assert (found["done"], found["failure"]) == (0, "its batches took too long, or found what they needed locked")
+    assert (await run(database, workspace_id, recover(now(), hook, ago(hours=2))))["done"] == 10

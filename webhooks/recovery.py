@@ -17,12 +17,13 @@ import structlog
 from kernel.backoff import exponential
 from kernel.db import AWAY, Connection, Database
 from webhooks import operations
-from webhooks.operations import Held
+from webhooks.operations import Held, State
 
 log = structlog.get_logger(__name__)
 
-# What the next round may well find gone.
-_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError)
+# What the next round may well find gone: a lock, above all. Not for ever, though.
+_PASSING = (asyncpg.DeadlockDetectedError, asyncpg.SerializationError, asyncpg.QueryCanceledError, TimeoutError)
+_POSTPONED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Pace:
 
 async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = Pace()) -> None:  # noqa: B008
     """Runs until `stop`; then hands back what it holds."""
-    held: list[Held] = []
+    held: dict[Held, int] = {}
     trouble = 0
     while not stop.is_set():
         try:
@@ -57,7 +58,7 @@ async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = 
         except Exception as error:
             trouble += 1
             pause = exponential(trouble, base=0.1, cap=5.0, rand=random.random())
-            if isinstance(error, (*AWAY, TimeoutError)):
+            if isinstance(error, AWAY):
                 log.warning("operations.database_away", error=type(error).__name__, attempt=trouble)
             else:
                 log.exception("operations.round_failed", attempt=trouble)
@@ -65,32 +66,36 @@ async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = 
             await asyncio.wait_for(stop.wait(), pause)
     with contextlib.suppress(*AWAY, asyncpg.PostgresError):
         async with database.anywhere() as conn:
-            await operations.release(conn, held)
+            await operations.release(conn, [*held])
 
 
-async def _round(conn: Connection, held: list[Held], pace: Pace, stop: asyncio.Event) -> None:
-    """One batch of each operation; those that have ended are let go of."""
+async def _round(conn: Connection, held: dict[Held, int], pace: Pace, stop: asyncio.Event) -> None:
+    """One batch of each operation. `held` counts how often in a row its batch was postponed; what has ended leaves it."""
     if len(held) < pace.held:
-        held += await operations.claim(conn, pace.held - len(held), pace.lease)
-    for one in held[:]:
-        if not stop.is_set() and not await _batch(conn, one, pace):
-            held.remove(one)
+        held |= dict.fromkeys(await operations.claim(conn, pace.held - len(held), pace.lease), 0)
+    for one in [*held]:
+        if stop.is_set():
+            return
+        held[one] = 0 if (done := await _batch(conn, one, pace)) else held[one] + 1
+        if done in ("settled", "lost"):
+            log.info("operations.ended", operation_id=one.operation_id, state=done)
+            del held[one]
+        elif held[one] > _POSTPONED:
+            await operations.fail(conn, one, "its batches took too long, or found what they needed locked")
+            del held[one]
 
 
-async def _batch(conn: Connection, held: Held, pace: Pace) -> bool:
-    """Whether there is more to do. An operation whose batch the database refuses ends as failed."""
+async def _batch(conn: Connection, held: Held, pace: Pace) -> State | None:
+    """What came of it; None when it has to be tried again. An operation whose batch the database refuses is failed."""
     limits = {"batch": pace.batch, "most_due": pace.most_due, "scan": pace.scan}
     try:
-        state = await operations.advance(conn, held, **limits, lease_seconds=pace.lease)
-    except AWAY:
-        raise
+        return await operations.advance(conn, held, **limits, lease_seconds=pace.lease)
     except _PASSING as error:
         log.warning("operations.batch_postponed", operation_id=held.operation_id, error=type(error).__name__)
-        return True
+        return None
+    except AWAY:
+        raise
     except asyncpg.PostgresError as error:
         log.exception("operations.batch_failed", operation_id=held.operation_id)
         await operations.fail(conn, held, f"a batch was refused by the database ({type(error).__name__})")
-        return False
-    if state != "working":
-        log.info("operations.ended", operation_id=held.operation_id, state=state)
-    return state == "working"
+        return "settled"
