@@ -70,7 +70,7 @@ async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = 
 
 
 async def _round(conn: Connection, held: dict[Held, int], pace: Pace, stop: asyncio.Event) -> None:
-    """One batch of each operation. `held` counts how often in a row its batch was postponed; what has ended leaves it."""
+    """One batch of each operation. `held` counts how often in a row it was postponed; what has ended leaves it."""
     if len(held) < pace.held:
         held |= dict.fromkeys(await operations.claim(conn, pace.held - len(held), pace.lease), 0)
     for one in [*held]:
