@@ -1,7 +1,7 @@
 """What a session of the portal may do: these routes, as far as its capabilities and its key's scopes go.
 
-A list of its own and not the tag of the routes, so that a new route is closed to the portal until somebody opens it. Events themselves are none of
-its business: of each a delivery holds what its endpoint may see.
+A list of its own and not the tag of the routes, so that a new route is closed to the portal until somebody opens it.
+Events themselves are none of its business: of each a delivery holds what its endpoint may see.
 """
 
 from __future__ import annotations

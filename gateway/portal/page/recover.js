@@ -51,7 +51,8 @@ async function followed(operation, outcome, current) {
   let found = operation;
   while (["queued", "running"].includes(found.status) && current()) {
     bar.value = found.done;
-    words.textContent = found.total === null ? `${found.done} so far` : `${found.done} of ${found.total}`;
+    const far = found.total === null ? `${found.done} so far` : `${found.done} of ${found.total}`;
+    words.textContent = found.paused.length ? `${far}; it goes on when the receiver takes deliveries again` : far;
     await sleep(1);
     found = await get(`/webhook-operations/${operation.operation_id}`);
   }
