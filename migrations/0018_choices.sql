@@ -14,3 +14,25 @@ BEGIN ATOMIC
         ORDER BY i.seq LIMIT most) AS m
     ORDER BY s.n, m.seq;
 END;
+
+-- As before: commands are known by answers that rest on no search, with choices or without.
+CREATE OR REPLACE FUNCTION turn_history(turn turns, conv conversations, memory integer) RETURNS jsonb
+    LANGUAGE sql STABLE
+    RETURN (SELECT coalesce(jsonb_agg(jsonb_build_object('role', h.role, 'text', h.text) ORDER BY h.seq), '[]')
+            FROM (SELECT m.role, m.text, m.seq
+                  FROM (SELECT turn.conversation_id AS conversation_id, turn.session_id AS session_id
+                        UNION ALL
+                        SELECT s.conversation_id, s.session_id
+                        FROM sessions s JOIN conversations c USING (workspace_id, conversation_id)
+                        WHERE conv.private AND s.workspace_id = turn.workspace_id AND s.user_id = turn.user_id
+                            AND s.closed_at IS NULL AND s.last_turn_at > now() - interval '1 day'
+                            AND c.private AND c.account_id <> conv.account_id) o
+                  CROSS JOIN LATERAL (
+                      SELECT x.role, x.text, x.seq FROM messages x
+                      WHERE x.workspace_id = turn.workspace_id AND x.conversation_id = o.conversation_id
+                          AND x.session_id = o.session_id AND x.turn_id <> turn.turn_id
+                          AND x.text <> '' AND x.role <> 'system'
+                          AND CASE x.role WHEN 'user' THEN x.text NOT LIKE '/%'
+                                  ELSE x.retrieval - 'choices' <> '{}' OR x.turn_id = '' END
+                      ORDER BY x.seq DESC LIMIT memory) m
+                  ORDER BY m.seq DESC LIMIT memory) h);
