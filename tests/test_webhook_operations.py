@@ -403,6 +403,15 @@ async def test_a_workspace_may_have_so_many_open_and_no_more(
     assert [row["operation_id"] for row in first + rest] == [row["operation_id"] for row in reversed(opened)]
     assert end is None
     await start(database, workspace_id, chosen)
+    await admin.execute(
+        "UPDATE webhook_operations SET status = 'done', settled_at = now() - n * interval '1 day' "
+        "FROM (SELECT operation_id AS id, 84 + row_number() OVER (ORDER BY operation_id) AS n FROM webhook_operations "
+        "WHERE workspace_id = $1) AS aged WHERE operation_id = aged.id",
+        workspace_id,
+    )
+    await start(database, workspace_id, chosen)
+    kept = await admin.fetchval("SELECT count(*) FROM webhook_operations WHERE workspace_id = $1", workspace_id)
+    assert kept == 5 + 1, "those that ended 85 to 89 days ago, and the new one"
 
 
 # Who works on it

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +22,7 @@ from kernel.types import Json
 from webhooks.selection import Selection
 
 MOST_OPEN = 10  # unfinished operations of one workspace
+KEPT_DAYS = 90  # those that have ended
 _COUNTING = "20s"
 _SHOWN_IDS = 5
 _SEES = """
@@ -42,8 +43,8 @@ class Counts:
     """
 
     total: int | None
-    by_webhook: Mapping[str, int] = field(default_factory=dict)
-    by_event_type: Mapping[str, int] = field(default_factory=dict)
+    by_webhook: Counter[str] = field(default_factory=Counter)
+    by_event_type: Counter[str] = field(default_factory=Counter)
     expunged: int = 0
     disabled: int = 0
 
@@ -130,8 +131,16 @@ def _counts(rows: Sequence[Any]) -> Counts:
 
 
 async def start(conn: Connection, workspace_id: str, selection: Selection, counts: Counts) -> Json:
-    """Owes the work to whichever worker takes it. Returns the operation. Raises Conflict when too many are open."""
+    """Owes the work to whichever worker takes it, and forgets old ones. Returns the operation.
+
+    Raises Conflict when too many are open.
+    """
     await conn.execute("SELECT pg_advisory_xact_lock(hashtextextended('webhook_operations ' || $1, 0))", workspace_id)
+    await conn.execute(
+        "DELETE FROM webhook_operations WHERE workspace_id = $1 AND settled_at < now() - make_interval(days => $2)",
+        workspace_id,
+        KEPT_DAYS,
+    )
     open_ = await conn.fetchval(
         "SELECT count(*) FROM webhook_operations WHERE workspace_id = $1 AND status IN ('queued', 'running')",
         workspace_id,

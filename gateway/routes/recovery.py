@@ -15,6 +15,7 @@ from webhooks import operations, selection
 from webhooks.selection import Selection
 
 _SINCE = "2026-11-20T08:00:00Z"
+_MOST_SHOWN = 100
 _DRY = Field(False, description="Only count what would be sent")
 
 
@@ -66,7 +67,7 @@ class Operation(View):
 class Plan(View):
     dry_run: bool
     total: int | None = Field(description="Deliveries to make; null if they are too many to count")
-    by_webhook: dict[str, int]
+    by_webhook: dict[str, int] = Field(description=f"Of the {_MOST_SHOWN} endpoints that get the most")
     by_event_type: dict[str, int]
     expunged: int = Field(description="Left out because their payload was expunged")
     disabled: int = Field(description="Left out because their endpoint is disabled")
@@ -112,8 +113,8 @@ async def _plan(call: Call, conn: Connection, chosen: Selection, dry_run: bool) 
     body: Json = {
         "dry_run": dry_run,
         "total": counts.total,
-        "by_webhook": dict(counts.by_webhook),
-        "by_event_type": dict(counts.by_event_type),
+        "by_webhook": dict(counts.by_webhook.most_common(_MOST_SHOWN)),
+        "by_event_type": dict(counts.by_event_type.most_common(_MOST_SHOWN)),
         "expunged": counts.expunged,
         "disabled": counts.disabled,
         "operation": started,
