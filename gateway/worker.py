@@ -25,12 +25,15 @@ from kernel.queue import open_redis
 from kernel.settings import Settings
 from pipeline.knowledge.ingest import Ingester
 from webhooks.engine import DeliveryEngine
+from webhooks.limits import spread
+from webhooks.proxy import read_proxy
 from webhooks.recovery import work_operations
 from webhooks.retention import keep_days
 
 _log = log.get("worker")
 
 _SWEEP = 2.0
+_WORKSPACE_RATE = 500  # webhook deliveries that one workspace may send in a second
 _AWAY = (*AWAY, TimeoutError, asyncpg.PostgresError)
 
 
@@ -48,11 +51,19 @@ async def work(settings: Settings, *, ready: Callable[[], None] = lambda: None) 
 async def run(ground: Ground, stop: asyncio.Event) -> None:
     """The worker's parts side by side, until `stop`."""
     ingester = Ingester(ground.database, ground.embedder)
-    engine = DeliveryEngine(ground.database, ground.ring, ground.settings.egress_allow or ())
+    settings = ground.settings
+    engine = DeliveryEngine(
+        ground.database,
+        ground.ring,
+        settings.egress_allow or (),
+        proxy=read_proxy(settings.egress_proxy, settings.egress_direct) if settings.egress_proxy else None,
+        redis=ground.redis,
+        per_workspace=spread(_WORKSPACE_RATE, 1),
+    )
     async with asyncio.TaskGroup() as parts:
         parts.create_task(engine.run(stop))
         parts.create_task(work_operations(ground.database, stop))
-        parts.create_task(keep_days(ground.database, ground.settings.webhook_retention_days, stop))
+        parts.create_task(keep_days(ground.database, settings.webhook_retention_days, stop))
         parts.create_task(_listen(ground, ingester, stop))
         parts.create_task(_sweep(ingester, stop))
     await ingester.close()

@@ -118,11 +118,14 @@ DECLARE
     room integer := least(most_due, ceil(2.0 * hook.rate_count / hook.rate_seconds), 2 * hook.max_in_flight);
 BEGIN
     RETURN room - (SELECT count(*) FROM (
-        (SELECT FROM webhook_deliveries d
-         WHERE d.status = 'pending' AND NOT d.retry AND d.webhook_id = hook.webhook_id AND d.due_at <= now() LIMIT room)
+        (SELECT FROM generate_series(0, 3) AS s CROSS JOIN LATERAL (
+             SELECT FROM webhook_deliveries d
+             WHERE d.status = 'pending' AND NOT d.parked AND d.stage = s AND d.webhook_id = hook.webhook_id
+                 AND d.due_at <= now() LIMIT room) AS waiting
+         LIMIT room)
         UNION ALL
         (SELECT FROM webhook_deliveries d
-         WHERE d.status = 'pending' AND d.retry AND d.webhook_id = hook.webhook_id AND d.due_at <= now() LIMIT room)
+         WHERE d.webhook_id = hook.webhook_id AND d.ordering_key <> '' AND d.parked LIMIT room)
         UNION ALL
         (SELECT FROM webhook_deliveries d WHERE d.status = 'leased' AND d.webhook_id = hook.webhook_id LIMIT room)
     ) AS due);

@@ -8,6 +8,13 @@ CREATE TYPE chunk_scores AS (
 	bm25 real
 );
 
+CREATE TYPE claimable AS (
+	workspace_id text,
+	delivery_id text,
+	busy boolean,
+	skips boolean
+);
+
 CREATE TYPE operation_step AS (
 	looked integer,
 	made integer,
@@ -258,6 +265,39 @@ CREATE TABLE pairings (
     paired_at timestamp with time zone
 );
 
+CREATE TABLE webhook_deliveries (
+    workspace_id text NOT NULL,
+    delivery_id text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    webhook_id text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease_token text,
+    lease_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    body bytea,
+    ordering_key text,
+    seq bigint,
+    probe boolean DEFAULT false NOT NULL,
+    stage smallint GENERATED ALWAYS AS (
+CASE
+    WHEN probe THEN 3
+    WHEN (attempts = 0) THEN 0
+    WHEN (attempts < 4) THEN 1
+    ELSE 2
+END) STORED NOT NULL,
+    parked boolean DEFAULT false NOT NULL,
+    "position" bigint NOT NULL,
+    CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
+    CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
+    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'exhausted'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
 CREATE TABLE collections (
     workspace_id text NOT NULL,
     collection_id text NOT NULL,
@@ -313,29 +353,21 @@ CREATE TABLE identities (
     created_at timestamp with time zone DEFAULT now() NOT NULL
 );
 
-CREATE TABLE webhook_deliveries (
+CREATE TABLE webhook_health (
     workspace_id text NOT NULL,
-    delivery_id text NOT NULL,
-    event_id text NOT NULL,
-    event_type text NOT NULL,
     webhook_id text NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    retry boolean GENERATED ALWAYS AS ((attempts > 0)) STORED,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    lease_token text,
-    lease_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    settled_at timestamp with time zone,
-    body bytea,
-    ordering_key text,
-    seq bigint,
-    CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
-    CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
-    CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
-    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'exhausted'::text, 'cancelled'::text])))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+    failing_since timestamp with time zone,
+    streak integer DEFAULT 0 NOT NULL,
+    open_until timestamp with time zone,
+    opened integer DEFAULT 0 NOT NULL,
+    warned smallint DEFAULT 0 NOT NULL,
+    slow_until timestamp with time zone,
+    last_failed_at timestamp with time zone,
+    closed_at timestamp with time zone,
+    told boolean DEFAULT false NOT NULL,
+    told_at timestamp with time zone,
+    probe_at timestamp with time zone
+);
 
 CREATE TABLE organizations (
     organization_id text NOT NULL,
@@ -401,6 +433,16 @@ CREATE TABLE chunk_vectors (
 WITH (toast_tuple_target='8160');
 ALTER TABLE ONLY chunk_vectors ALTER COLUMN embedding SET STORAGE MAIN;
 ALTER TABLE ONLY chunk_vectors ALTER COLUMN impacts SET STORAGE MAIN;
+
+CREATE TABLE webhook_minutes (
+    workspace_id text NOT NULL,
+    webhook_id text NOT NULL,
+    minute timestamp with time zone NOT NULL,
+    succeeded integer DEFAULT 0 NOT NULL,
+    failed integer DEFAULT 0 NOT NULL,
+    buckets integer[] NOT NULL
+)
+WITH (fillfactor='70');
 
 CREATE TABLE sessions (
     workspace_id text NOT NULL,
@@ -617,26 +659,21 @@ CREATE TABLE webhook_attempts (
 )
 PARTITION BY RANGE (delivery_id);
 
-CREATE TABLE webhook_health (
-    workspace_id text NOT NULL,
-    webhook_id text NOT NULL,
-    failing_since timestamp with time zone,
-    streak integer DEFAULT 0 NOT NULL,
-    open_until timestamp with time zone,
-    opened integer DEFAULT 0 NOT NULL,
-    warned smallint DEFAULT 0 NOT NULL,
-    slow_until timestamp with time zone
+ALTER TABLE webhook_deliveries ALTER COLUMN "position" ADD GENERATED ALWAYS AS IDENTITY (
+    SEQUENCE NAME webhook_deliveries_position_seq
+    START WITH 1
+    INCREMENT BY 1
+    NO MINVALUE
+    NO MAXVALUE
+    CACHE 1
 );
 
-CREATE TABLE webhook_minutes (
+CREATE TABLE webhook_lanes (
     workspace_id text NOT NULL,
     webhook_id text NOT NULL,
-    minute timestamp with time zone NOT NULL,
-    succeeded integer DEFAULT 0 NOT NULL,
-    failed integer DEFAULT 0 NOT NULL,
-    buckets integer[] NOT NULL
-)
-WITH (fillfactor='70');
+    ordering_key text NOT NULL,
+    last_seq bigint NOT NULL
+);
 
 CREATE TABLE webhook_operations (
     workspace_id text NOT NULL,
@@ -813,6 +850,9 @@ ALTER TABLE ONLY webhook_deliveries
 ALTER TABLE ONLY webhook_health
     ADD CONSTRAINT webhook_health_pkey PRIMARY KEY (workspace_id, webhook_id);
 
+ALTER TABLE ONLY webhook_lanes
+    ADD CONSTRAINT webhook_lanes_pkey PRIMARY KEY (workspace_id, webhook_id, ordering_key);
+
 ALTER TABLE ONLY webhook_minutes
     ADD CONSTRAINT webhook_minutes_pkey PRIMARY KEY (workspace_id, webhook_id, minute);
 
@@ -913,11 +953,15 @@ CREATE INDEX webhook_deliveries_done_failed ON ONLY webhook_deliveries_done USIN
 
 CREATE INDEX webhook_deliveries_done_log ON ONLY webhook_deliveries_done USING btree (workspace_id, delivery_id);
 
+CREATE INDEX webhook_deliveries_lanes ON webhook_deliveries USING btree (webhook_id, ordering_key, seq, "position") WHERE (ordering_key <> ''::text);
+
 CREATE INDEX webhook_deliveries_leased ON webhook_deliveries USING btree (webhook_id, lease_until) WHERE (status = 'leased'::text);
 
 CREATE INDEX webhook_deliveries_log ON webhook_deliveries USING btree (workspace_id, webhook_id, delivery_id);
 
-CREATE INDEX webhook_deliveries_pending ON webhook_deliveries USING btree (retry, webhook_id, due_at) WHERE (status = 'pending'::text);
+CREATE INDEX webhook_deliveries_pending ON webhook_deliveries USING btree (stage, webhook_id, due_at, "position") WHERE ((status = 'pending'::text) AND (NOT parked));
+
+CREATE INDEX webhook_health_probes ON webhook_health USING btree (probe_at) WHERE (probe_at IS NOT NULL);
 
 CREATE INDEX webhook_minutes_by_time ON webhook_minutes USING btree (minute);
 
@@ -928,6 +972,10 @@ CREATE INDEX webhook_operations_due ON webhook_operations USING btree (lease_unt
 CREATE TRIGGER chunks_counted AFTER INSERT ON chunks REFERENCING NEW TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
 
 CREATE TRIGGER chunks_uncounted AFTER DELETE ON chunks REFERENCING OLD TABLE AS changed FOR EACH STATEMENT EXECUTE FUNCTION count_words();
+
+CREATE TRIGGER lanes_are_let_go AFTER UPDATE OF lease_token ON webhook_deliveries FOR EACH ROW WHEN (((old.ordering_key <> ''::text) AND (old.lease_token IS NOT NULL) AND (new.lease_token IS NULL))) EXECUTE FUNCTION wake_lane();
+
+CREATE TRIGGER lanes_move_on AFTER DELETE ON webhook_deliveries FOR EACH ROW WHEN ((old.ordering_key <> ''::text)) EXECUTE FUNCTION wake_lane();
 
 CREATE TRIGGER settled_rows_move AFTER UPDATE OF settled_at ON webhook_deliveries FOR EACH ROW WHEN ((new.settled_at IS NOT NULL)) EXECUTE FUNCTION move_settled_delivery();
 
@@ -1024,6 +1072,9 @@ ALTER TABLE ONLY users
 ALTER TABLE ONLY webhook_health
     ADD CONSTRAINT webhook_health_workspace_id_webhook_id_fkey FOREIGN KEY (workspace_id, webhook_id) REFERENCES webhooks(workspace_id, webhook_id) ON DELETE CASCADE;
 
+ALTER TABLE ONLY webhook_lanes
+    ADD CONSTRAINT webhook_lanes_workspace_id_webhook_id_fkey FOREIGN KEY (workspace_id, webhook_id) REFERENCES webhooks(workspace_id, webhook_id) ON DELETE CASCADE;
+
 ALTER TABLE ONLY webhook_operations
     ADD CONSTRAINT webhook_operations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES workspaces(workspace_id);
 
@@ -1100,6 +1151,8 @@ ALTER TABLE webhook_deliveries_done ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhook_health ENABLE ROW LEVEL SECURITY;
 
+ALTER TABLE webhook_lanes ENABLE ROW LEVEL SECURITY;
+
 ALTER TABLE webhook_minutes ENABLE ROW LEVEL SECURITY;
 
 ALTER TABLE webhook_operations ENABLE ROW LEVEL SECURITY;
@@ -1171,6 +1224,8 @@ CREATE POLICY workspace_only ON webhook_deliveries USING ((workspace_id = curren
 CREATE POLICY workspace_only ON webhook_deliveries_done USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_health USING ((workspace_id = current_workspace()));
+
+CREATE POLICY workspace_only ON webhook_lanes USING ((workspace_id = current_workspace()));
 
 CREATE POLICY workspace_only ON webhook_minutes USING ((workspace_id = current_workspace()));
 

@@ -16,7 +16,7 @@ from kernel.events import publish
 from kernel.secrets import KeyRing
 from kernel.types import Json
 from webhooks import claims, deliveries, endpoints
-from webhooks.claims import Claim, Result
+from webhooks.claims import Claim, Limits, Result
 from webhooks.decide import Decision, Delivered, Exhausted, RetryAt
 from webhooks.engine import DeliveryEngine
 from webhooks.transport import Outcome
@@ -58,7 +58,7 @@ async def receiving() -> AsyncIterator[Receiver]:
 
 @asynccontextmanager
 async def delivering(database: Database, keyring: KeyRing) -> AsyncIterator[DeliveryEngine]:
-    engine = DeliveryEngine(database, keyring, LOOPBACK, rand=lambda: 0.0, timeout=5.0, drain=2.0)
+    engine = DeliveryEngine(database, keyring, LOOPBACK, rand=lambda: 0.0, drain=2.0)
     stop = asyncio.Event()
     task = asyncio.create_task(engine.run(stop))
     try:
@@ -92,9 +92,9 @@ async def emit(database: Database, workspace_id: str, count: int = 1, kind: str 
         return [await publish(conn, workspace_id, kind, {"user_id": f"usr_{n}"}) for n in range(count)]
 
 
-async def claim(database: Database, most: int = 100, lease: float = 60.0) -> list[Claim]:
+async def claim(database: Database, most: int = 100) -> list[Claim]:
     async with database.anywhere() as conn:
-        return await claims.claim(conn, most, most, 100, lease)
+        return await claims.claim(conn, Limits(most, most, most), 100, 30.0)
 
 
 async def record(database: Database, *results: tuple[Claim, Outcome, Decision]) -> list[bool]:

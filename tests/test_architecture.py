@@ -38,7 +38,7 @@ SQL_DOORS = re.compile(
     r"|pipeline/(turns|outbox|conversations|reach|threads|feedback)\.py"
     r"|pipeline/knowledge/(documents|jobs|retrieval|collections)\.py|pipeline/files/attachments\.py"
     r"|webhooks/hooks/(registered|calls)\.py"
-    r"|webhooks/(endpoints|secrets|deliveries|claims|operations|retention|stats)\.py"
+    r"|webhooks/(endpoints|secrets|deliveries|claims|health|operations|retention|stats)\.py"
     r"|gateway/(idempotency|embedded/postgres)\.py"
 )
 STATEMENT = re.compile(

@@ -4,149 +4,51 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from ipaddress import ip_network
+from collections.abc import AsyncIterator
 from typing import Any
 
 import asyncpg
 import pytest
 import standardwebhooks
-from aiohttp import web
 
 from kernel.db import Database
 from kernel.errors import Conflict
 from kernel.events import publish
 from kernel.secrets import KeyRing
-from kernel.types import Json
+from tests.engine_kit import (
+    DOWN,
+    OK,
+    Receiver,
+    add,
+    claim,
+    emit,
+    end_leases,
+    fail,
+    log,
+    make_due,
+    owe_nothing,
+    receiving,
+    record,
+    running,
+    sweep,
+    until,
+)
 from webhooks import claims, deliveries, endpoints
-from webhooks.claims import Claim, Result
-from webhooks.decide import MAX_ATTEMPTS, Decision, Delivered, DisableEndpoint, Exhausted, RetryAt
+from webhooks.claims import Result
+from webhooks.decide import MAX_ATTEMPTS, Delivered, DisableEndpoint, Exhausted, RetryAt
 from webhooks.engine import DeliveryEngine
 from webhooks.transport import Outcome
-
-LOOPBACK = (ip_network("127.0.0.0/8"),)
-OK = Outcome(1_700_000_000.0, 3, 200)
-DOWN = Outcome(1_700_000_000.0, 3, 500, "http_status", "", {"server": "x"}, b"oops")
-
-
-class Receiver:
-    """Keeps what arrives and answers by a script of statuses per path, 200 at the end of it; 0 never answers."""
-
-    def __init__(self) -> None:
-        self.got: list[tuple[str, dict[str, str], bytes]] = []
-        self.scripts: dict[str, Iterator[int]] = {}
-        self.headers: dict[str, str] = {}
-        self.arrived = asyncio.Event()
-        self.released = asyncio.Event()
-        self.url = ""
-
-    async def handle(self, request: web.Request) -> web.Response:
-        self.got.append((request.path, dict(request.headers), await request.read()))
-        self.arrived.set()
-        status = next(self.scripts.get(request.path, iter(())), 200)
-        if not status:
-            await self.released.wait()
-        return web.Response(status=status or 200, headers=self.headers, text="thanks")
-
-    def paths(self) -> list[str]:
-        return [path for path, _, _ in self.got]
 
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
-    receiver = Receiver()
-    app = web.Application()
-    app.router.add_post("/{name}", receiver.handle)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    host, port = runner.addresses[0][:2]
-    receiver.url = f"http://{host}:{port}"
-    yield receiver
-    receiver.released.set()
-    await runner.cleanup()
+    async with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture(autouse=True)
 async def clean(admin: asyncpg.Connection[Any]) -> None:
-    """Claims span workspaces, so what other tests left owing must not be in the way."""
-    await admin.execute("UPDATE webhooks SET status = 'disabled'")
-    await admin.execute(
-        "UPDATE webhook_deliveries "
-        "SET status = 'cancelled', lease_token = NULL, lease_until = NULL, settled_at = now() WHERE settled_at IS NULL"
-    )
-
-
-@asynccontextmanager
-async def running(database: Database, keyring: KeyRing, **options: Any) -> AsyncIterator[DeliveryEngine]:
-    engine = DeliveryEngine(database, keyring, LOOPBACK, rand=lambda: 0.0, **{"timeout": 5.0, "drain": 2.0, **options})
-    stop = asyncio.Event()
-    task = asyncio.create_task(engine.run(stop))
-    try:
-        yield engine
-    finally:
-        stop.set()
-        await task
-
-
-async def until(holds: Callable[[], Awaitable[bool]] | Callable[[], bool], seconds: float = 20.0) -> None:
-    """Waits for a state to come, as long as a broken build would need to be noticed."""
-    deadline = time.monotonic() + seconds
-    while True:
-        value = holds()
-        if value if isinstance(value, bool) else await value:
-            return
-        assert time.monotonic() < deadline, "the expected state did not come"
-        await asyncio.sleep(0.02)
-
-
-async def add(database: Database, workspace_id: str, keyring: KeyRing, url: str, *events: str) -> tuple[str, str]:
-    async with database.workspace(workspace_id) as conn:
-        return await endpoints.register(conn, workspace_id, url, events or ("*",), keyring=keyring, allow=LOOPBACK)
-
-
-async def emit(database: Database, workspace_id: str, count: int = 1) -> None:
-    async with database.workspace(workspace_id) as conn:
-        for n in range(count):
-            await publish(conn, workspace_id, "user.created", {"n": n})
-
-
-async def log(database: Database, workspace_id: str) -> list[Json]:
-    async with database.workspace(workspace_id) as conn:
-        page, _ = await deliveries.list_deliveries(conn, workspace_id, limit=10_000)
-        return [await deliveries.get(conn, workspace_id, row["delivery_id"]) for row in page]
-
-
-async def claim(
-    database: Database, first: int = 100, retry: int = 100, cap: int = 100, lease: float = 60.0
-) -> list[Claim]:
-    async with database.anywhere() as conn:
-        return await claims.claim(conn, first, retry, cap, lease)
-
-
-async def record(database: Database, *results: tuple[Claim, Outcome, Decision]) -> list[bool]:
-    async with database.anywhere() as conn:
-        return await claims.record(conn, [Result(*result) for result in results])
-
-
-async def sweep(database: Database) -> int:
-    async with database.anywhere() as conn:
-        return await claims.sweep(conn, MAX_ATTEMPTS)
-
-
-async def end_leases(admin: asyncpg.Connection[Any], workspace_id: str) -> None:
-    await admin.execute(
-        "UPDATE webhook_deliveries SET lease_until = now() - interval '1 second' "
-        "WHERE workspace_id = $1 AND status = 'leased'",
-        workspace_id,
-    )
-
-
-async def make_due(admin: asyncpg.Connection[Any], workspace_id: str) -> None:
-    await admin.execute("UPDATE webhook_deliveries SET due_at = now() WHERE workspace_id = $1", workspace_id)
-    await admin.execute("SELECT pg_notify('parley_deliveries', '')")
+    await owe_nothing(admin)
 
 
 async def test_a_delivery_arrives_signed_and_is_logged(
@@ -170,7 +72,7 @@ async def test_a_delivery_arrives_signed_and_is_logged(
     assert engine.counts.outcomes == {"ok": 1}
 
 
-async def test_a_failure_is_retried_with_the_same_id_and_bytes(
+async def test_case_19_a_failure_is_retried_with_the_same_id_and_bytes(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver, admin: asyncpg.Connection[Any]
 ) -> None:
     webhook_id, secret = await add(database, workspace_id, keyring, receiver.url + "/a")
@@ -227,7 +129,7 @@ async def test_retry_after_moves_the_next_try(
     assert 595 <= (row["next_attempt_at"] - row["created_at"]).total_seconds() <= 660
 
 
-async def test_what_is_owed_waits_while_an_endpoint_is_disabled(
+async def test_case_47_what_is_owed_waits_while_an_endpoint_is_disabled(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver
 ) -> None:
     webhook_id, _ = await add(database, workspace_id, keyring, receiver.url + "/a")
@@ -249,7 +151,7 @@ async def test_a_blocked_address_fails_fast(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver, admin: asyncpg.Connection[Any]
 ) -> None:
     await add(database, workspace_id, keyring, receiver.url + "/a")
-    engine = DeliveryEngine(database, keyring, (), timeout=5.0)
+    engine = DeliveryEngine(database, keyring, ())
     stop = asyncio.Event()
     task = asyncio.create_task(engine.run(stop))
     await emit(database, workspace_id)
@@ -277,7 +179,7 @@ async def test_a_secret_that_cannot_be_opened_is_a_logged_failure(
     assert receiver.got == []
 
 
-async def test_a_late_result_of_a_lost_lease_changes_nothing(
+async def test_case_56_a_late_result_of_a_lost_lease_changes_nothing(
     database: Database, workspace_id: str, keyring: KeyRing, admin: asyncpg.Connection[Any]
 ) -> None:
     await add(database, workspace_id, keyring, "https://example.com/")
@@ -296,7 +198,7 @@ async def test_a_late_result_of_a_lost_lease_changes_nothing(
     assert [a["error_code"] for a in row["attempt_log"]] == ["unknown_outcome", ""]
 
 
-async def test_lost_leases_use_up_the_tries(
+async def test_case_41_lost_leases_use_up_the_tries(
     database: Database, workspace_id: str, keyring: KeyRing, admin: asyncpg.Connection[Any]
 ) -> None:
     await add(database, workspace_id, keyring, "https://example.com/")
@@ -310,7 +212,7 @@ async def test_lost_leases_use_up_the_tries(
     assert (row["status"], row["attempts"], len(row["attempt_log"])) == ("exhausted", MAX_ATTEMPTS, MAX_ATTEMPTS)
 
 
-async def test_a_dead_worker_is_replaced(
+async def test_case_42_a_dead_worker_is_replaced(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver, admin: asyncpg.Connection[Any]
 ) -> None:
     await add(database, workspace_id, keyring, receiver.url + "/a")
@@ -326,7 +228,9 @@ async def test_a_dead_worker_is_replaced(
     assert len({headers["webhook-id"] for _, headers, _ in receiver.got}) == 5
 
 
-async def test_twenty_claimers_never_share_a_row(database: Database, workspace_id: str, keyring: KeyRing) -> None:
+async def test_case_67_twenty_claimers_never_share_a_row(
+    database: Database, workspace_id: str, keyring: KeyRing
+) -> None:
     for n in range(4):
         await add(database, workspace_id, keyring, f"https://example.com/{n}")
     await emit(database, workspace_id, 50)
@@ -334,7 +238,7 @@ async def test_twenty_claimers_never_share_a_row(database: Database, workspace_i
     async def take() -> list[str]:
         mine: list[str] = []
         for _ in range(40):
-            found = await claim(database, 7, 7, 1_000)
+            found = await claim(database, 7, 7, 7, 1_000)
             mine += [item.delivery_id for item in found]
         return mine
 
@@ -349,10 +253,10 @@ async def test_every_endpoint_gets_a_turn_and_none_more_than_its_cap(
     await emit(database, workspace_id, 300)
     quiet = [(await add(database, workspace_id, keyring, f"https://quiet.example/{n}"))[0] for n in range(3)]
     await emit(database, workspace_id)
-    found = await claim(database, 8, 8, 20)
+    found = await claim(database, 8, 8, 8, 20)
     assert {item.webhook_id for item in found} == {busy, *quiet}
     assert len(found) <= 8
-    await claim(database, 500, 500, 20)
+    await claim(database, 500, 500, 500, 20)
     held = await admin.fetch(
         "SELECT webhook_id, count(*) AS n FROM webhook_deliveries "
         "WHERE status = 'leased' AND workspace_id = $1 GROUP BY 1",
@@ -361,25 +265,26 @@ async def test_every_endpoint_gets_a_turn_and_none_more_than_its_cap(
     assert {row["webhook_id"]: row["n"] for row in held} == {busy: 20, **dict.fromkeys(quiet, 1)}
 
 
-async def test_retries_and_first_tries_have_limits_of_their_own(
+async def test_first_tries_and_retries_and_late_retries_have_limits_of_their_own(
     database: Database, workspace_id: str, keyring: KeyRing, admin: asyncpg.Connection[Any]
 ) -> None:
     for n in range(2):
         await add(database, workspace_id, keyring, f"https://example.com/{n}")
     await emit(database, workspace_id, 10)
-    assert await record(database, *((item, DOWN, RetryAt(1.0)) for item in await claim(database))) == [True] * 20
-    await admin.execute("UPDATE webhooks SET failing_since = NULL WHERE workspace_id = $1", workspace_id)
+    await fail(database, *await claim(database))
+    await admin.execute("UPDATE webhook_deliveries SET attempts = 4 WHERE position % 2 = 0")
+    await admin.execute("DELETE FROM webhook_health WHERE workspace_id = $1", workspace_id)
     await emit(database, workspace_id, 10)
-    found = await claim(database, 6, 4, 100)
-    assert sorted(item.attempt for item in found) == [1] * 6 + [2] * 4
+    found = await claim(database, 6, 4, 2)
+    assert sorted(item.attempt for item in found) == [1] * 6 + [2] * 4 + [5] * 2
 
 
 async def test_a_failing_endpoint_holds_an_eighth(database: Database, workspace_id: str, keyring: KeyRing) -> None:
     await add(database, workspace_id, keyring, "https://example.com/")
     await emit(database, workspace_id, 40)
-    (probe,) = await claim(database, 1, 0, 16)
+    (probe,) = await claim(database, 1, 0, 0, 16)
     await record(database, (probe, DOWN, RetryAt(time.time() + 1_000)))
-    assert len(await claim(database, 100, 100, 16)) == 2
+    assert len(await claim(database, 100, 100, 100, 16)) == 2
 
 
 async def test_a_dead_endpoint_does_not_hold_up_the_rest(
@@ -390,7 +295,7 @@ async def test_a_dead_endpoint_does_not_hold_up_the_rest(
     await emit(database, workspace_id, 100)
     for n in range(3):
         await add(database, workspace_id, keyring, f"{receiver.url}/live{n}", "ping")
-    async with running(database, keyring, slots=20, per_endpoint=8, timeout=60.0, drain=0.1) as engine:
+    async with running(database, keyring, slots=20, per_endpoint=8, drain=0.1) as engine:
         await until(lambda: receiver.paths().count("/dead") == 8)
         async with database.workspace(workspace_id) as conn:
             for _ in range(30):
@@ -402,13 +307,13 @@ async def test_a_dead_endpoint_does_not_hold_up_the_rest(
     assert sum(row["attempts"] for row in rows) == 8
 
 
-async def test_a_stop_finishes_or_hands_back(
+async def test_case_67_a_stop_finishes_or_hands_back(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver
 ) -> None:
     await add(database, workspace_id, keyring, receiver.url + "/slow")
     receiver.scripts["/slow"] = iter([0] * 100)
     await emit(database, workspace_id, 10)
-    async with running(database, keyring, slots=4, per_endpoint=100, drain=0.1) as engine:
+    async with running(database, keyring, slots=5, per_endpoint=100, drain=0.1) as engine:
         await until(lambda: len(receiver.got) == 4)
     rows = await log(database, workspace_id)
     assert {row["status"] for row in rows} == {"pending"}
@@ -421,12 +326,12 @@ async def test_a_stop_finishes_or_hands_back(
         await until(lambda: again.counts.recorded == 10)
 
 
-async def test_deleting_an_endpoint_stops_its_deliveries(
+async def test_case_44_deleting_an_endpoint_stops_its_deliveries(
     database: Database, workspace_id: str, keyring: KeyRing, admin: asyncpg.Connection[Any]
 ) -> None:
     webhook_id, _ = await add(database, workspace_id, keyring, "https://example.com/")
     await emit(database, workspace_id, 3)
-    (under_way,) = await claim(database, 1, 0)
+    (under_way,) = await claim(database, 1, 0, 0)
     async with database.workspace(workspace_id) as conn:
         await endpoints.delete(conn, workspace_id, webhook_id)
     assert await claim(database) == []
@@ -509,7 +414,9 @@ async def test_one_bad_row_does_not_spoil_its_batch(
     assert [row["delivery_id"] for row in held] == spoiled
 
 
-async def test_one_gone_endpoint_is_announced_once(database: Database, workspace_id: str, keyring: KeyRing) -> None:
+async def test_case_68_one_gone_endpoint_is_announced_once(
+    database: Database, workspace_id: str, keyring: KeyRing
+) -> None:
     webhook_id, _ = await add(database, workspace_id, keyring, "https://example.com/", "user.*")
     await add(database, workspace_id, keyring, "https://ops.example/", "webhook.*")
     await emit(database, workspace_id, 3)

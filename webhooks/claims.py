@@ -3,28 +3,54 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
 
 from kernel.db import Connection
-from webhooks.decide import Decision, Delivered, DisableEndpoint, RetryAt
+from webhooks.decide import Decision, Delivered, DisableEndpoint, Exhausted, RetryAt
 from webhooks.transport import Outcome
+
+LATE = 5  # from this try on a retry is a late one
+
+
+class Terms(NamedTuple):
+    """How an endpoint wants to be called, as it was when something of it was claimed."""
+
+    url: str
+    timeout_seconds: float
+    sealed_secrets: tuple[bytes, ...]
+    sealed_options: bytes | None
+    rate_count: int | None
+    rate_seconds: int
 
 
 class Claim(NamedTuple):
-    """One delivery that is ours to try while the token holds. `attempt` is the number of this try, from 1."""
+    """One delivery that is ours to try while the token holds. `attempt` is the number of this try, from 1.
+
+    `seq` counts the deliveries of its lane, and is None where there is no order. `schedule` holds the seconds between
+    tries; None is the usual one. `body` is None or empty when the event is gone.
+    """
 
     workspace_id: str
     delivery_id: str
     event_id: str
+    event_type: str
     webhook_id: str
     attempt: int
-    url: str
-    sealed_secrets: tuple[bytes, ...]
-    body: bytes
+    seq: int | None
+    schedule: tuple[int, ...] | None
+    body: bytes | None
+    terms: Terms
     token: str
+
+    @property
+    def content(self) -> bytes:
+        """The bytes to send, the same at every try. Raises ValueError when there are none."""
+        if not self.body:
+            raise ValueError("the event is gone")
+        return self.body if self.seq is None else b'{"seq":%d,%b' % (self.seq, self.body[1:])
 
 
 class Result(NamedTuple):
@@ -33,27 +59,52 @@ class Result(NamedTuple):
     decision: Decision
 
 
+class Limits(NamedTuple):
+    """How many first tries, retries and late retries to claim at most."""
+
+    first: int
+    retry: int
+    late: int
+
+
 async def claim(
-    conn: Connection, first_limit: int, retry_limit: int, per_endpoint: int, lease_seconds: float
+    conn: Connection,
+    limits: Limits,
+    per_endpoint: int,
+    margin: float,
+    rooms: Mapping[str, int] = {},
+    per_workspace: int | None = None,
 ) -> list[Claim]:
-    """Leases up to so many due first tries and retries under one new token."""
+    """Leases due deliveries under one new token, each for its endpoint's timeout and `margin` seconds.
+
+    `rooms` says of endpoints and workspaces how many of theirs may be claimed now; `per_workspace` goes for those that
+    are not named.
+    """
     token = os.urandom(12).hex()
     rows = await conn.fetch(
-        "SELECT * FROM claim_deliveries($1, $2, $3, $4, $5)",
-        first_limit,
-        retry_limit,
+        "SELECT * FROM claim_deliveries($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+        max(0, limits.first),
+        max(0, limits.retry),
+        max(0, limits.late),
         per_endpoint,
+        per_workspace,
         token,
-        lease_seconds,
+        margin,
+        list(rooms),
+        list(rooms.values()),
     )
-    return [Claim._make((*row[:6], tuple(row[6]), row[7], token)) for row in rows]
+    terms = {row[4]: Terms(row[9], row[10], tuple(row[11]), *row[12:]) for row in rows if row[9] is not None}
+    return [
+        Claim._make((*row[:7], row[7] if row[7] is None else tuple(row[7]), row[8], terms[row[4]], token))
+        for row in rows
+    ]
 
 
 async def record(conn: Connection, results: Sequence[Result]) -> list[bool]:
     """Settles a batch in one commit. False marks a result whose lease had passed on: it changed nothing."""
     rows = [_row(result) for result in results]
     applied = await conn.fetch(
-        "SELECT delivery_id FROM record_deliveries($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14)",
+        "SELECT delivery_id FROM record_deliveries($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)",
         *zip(*rows, strict=True),
     )
     known = {row[0] for row in applied}
@@ -72,24 +123,31 @@ def _row(result: Result) -> tuple[object, ...]:
         outcome.duration_ms,
         outcome.status,
         outcome.error_code,
-        outcome.detail,
+        outcome.detail or _remark(decision),
         orjson.dumps(outcome.headers).decode(),
         outcome.body,
         outcome.truncated,
         _why_disable(decision),
+        claim.terms.url,
+        orjson.dumps(outcome.request, option=orjson.OPT_NON_STR_KEYS).decode(),  # names are of a kind of str
     )
-
-
-def _why_disable(decision: Decision) -> str:
-    if isinstance(decision, Delivered):
-        return decision.disable
-    return decision.reason if isinstance(decision, DisableEndpoint) else ""
 
 
 def _status(decision: Decision) -> str:
     if isinstance(decision, Delivered):
         return "delivered"
     return "pending" if isinstance(decision, RetryAt) else "exhausted"
+
+
+def _remark(decision: Decision) -> str:
+    aborted = isinstance(decision, Exhausted) and decision.aborted
+    return "the receiver asked for no more of this delivery" if aborted else ""
+
+
+def _why_disable(decision: Decision) -> str:
+    if isinstance(decision, Delivered):
+        return decision.disable
+    return decision.reason if isinstance(decision, DisableEndpoint) else ""
 
 
 async def release(conn: Connection, claims: Sequence[Claim]) -> int:
@@ -106,6 +164,12 @@ async def release(conn: Connection, claims: Sequence[Claim]) -> int:
 async def sweep(conn: Connection, max_attempts: int) -> int:
     """Takes back leases that ran out. Returns how many."""
     count: int = await conn.fetchval("SELECT sweep_deliveries($1)", max_attempts)
+    return count
+
+
+async def unpark(conn: Connection) -> int:
+    """Has another look at the first delivery of each lane that waits for one before it. Returns how many."""
+    count: int = await conn.fetchval("SELECT unpark_deliveries()")
     return count
 
 

@@ -20,6 +20,8 @@ BREATH = 5.0
 # Faults of the registration that time does not heal: two tries tell.
 _CONFIG_FAULTS = frozenset({"blocked_address", "invalid_url"})
 _CONFIG_TRIES = 2
+# Nothing is left to send.
+_HOPELESS = frozenset({"event_gone"})
 _ASKS_TO_WAIT = frozenset({429, 503})
 
 
@@ -72,7 +74,9 @@ def decide(
         return DisableEndpoint("by receiver")
     if wish == "abort-message":
         return Exhausted(aborted=True)
-    if attempt > len(waits) or (outcome.error_code in _CONFIG_FAULTS and attempt >= _CONFIG_TRIES):
+    if attempt > len(waits) or outcome.error_code in _HOPELESS:
+        return Exhausted()
+    if outcome.error_code in _CONFIG_FAULTS and attempt >= _CONFIG_TRIES:
         return Exhausted()
     if outcome.error_code == "interrupted":
         return RetryAt(now)

@@ -12,28 +12,35 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import asyncpg
 import structlog
 
 from kernel.backoff import exponential
 from kernel.db import AWAY, Connection, Database
-from kernel.secrets import KeyRing, SealBroken, place
-from webhooks import claims
-from webhooks.claims import Claim, Result
-from webhooks.decide import MAX_ATTEMPTS, decide
+from kernel.ratelimit import Rate
+from kernel.secrets import KeyRing
+from webhooks import claims, health
+from webhooks.claims import LATE, Claim, Limits, Result
+from webhooks.decide import MAX_ATTEMPTS
 from webhooks.guard import Network
+from webhooks.limits import Buckets
+from webhooks.proxy import Proxy
 from webhooks.recorder import Recorder
-from webhooks.signing import SigningKey, signed_headers, signing_key
-from webhooks.transport import Outcome, Session, open_session, post, timeouts
+from webhooks.sender import Sender
+from webhooks.transport import Outcome, open_session
 
 CHANNEL = "parley_deliveries"
 _POLL = 0.25  # looks again this often while busy, in case a wake-up was lost
 _IDLE = 5.0  # and this often at the latest when nothing is due
 _PACE = 0.01  # between claims that find little room
-_SWEEP = 1.0
+_SWEEP, _UNPARK = 1.0, 60.0
 _LEASE_MARGIN = 30.0
 _RECORD_LAST = 5.0
+# Of the slots: these are kept for late retries, and no more than those go to other retries. Half are for first tries.
+_LATE_SHARE, _RETRY_SHARE = 0.15, 0.35
 _AWAY = (*AWAY, asyncpg.PostgresError, asyncpg.InternalClientError)
 
 log = structlog.get_logger(__name__)
@@ -41,8 +48,8 @@ log = structlog.get_logger(__name__)
 
 @dataclass(slots=True)
 class Counts:
-    """Totals since the start. `stale` are claims and results whose lease had passed on; `outcomes` is by error code,
-    with 'ok' for a 2xx.
+    """Totals since the start. `stale` are claims and results whose lease had passed on; `paced` were handed back for
+    want of a token; `outcomes` is by error code, with 'ok' for a 2xx.
     """
 
     claimed: int = 0
@@ -50,6 +57,7 @@ class Counts:
     stale: int = 0
     reaped: int = 0
     released: int = 0
+    paced: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
     decisions: Counter[str] = field(default_factory=Counter)
 
@@ -57,9 +65,11 @@ class Counts:
 class DeliveryEngine:
     """Delivers what is due until told to stop. Any number of them share the work.
 
+    proxy           the way out, where there is no other
+    redis           where buckets are shared; None keeps them in this process
+    per_workspace   how fast one workspace may send, over all its endpoints
     slots           sends under way at once
     per_endpoint    leases that one endpoint may hold over all engines
-    timeout         seconds for one try, from the name look-up to the end of the answer
     drain           seconds that a stop waits for tries under way
     """
 
@@ -69,33 +79,36 @@ class DeliveryEngine:
         keyring: KeyRing,
         egress_allow: Sequence[Network] = (),
         *,
+        proxy: Proxy | None = None,
+        redis: Any = None,
+        per_workspace: Rate | None = None,
         slots: int = 200,
         per_endpoint: int = 64,
-        timeout: float = 15.0,
         drain: float = 10.0,
         rand: Callable[[], float] = random.random,
     ) -> None:
         self.counts = Counts()
         self._database = database
         self._keyring = keyring
-        self._allow = egress_allow
-        self._slots = slots
+        self._open_session = partial(open_session, egress_allow, concurrency=slots, proxy=proxy)
+        self._buckets = Buckets(redis, per_workspace)
+        self._late_slots = max(1, int(slots * _LATE_SHARE))
+        self._slots = max(1, slots - self._late_slots)
+        self._most = Limits(slots * 2, max(1, int(slots * _RETRY_SHARE)), self._late_slots)
         self._per_endpoint = per_endpoint
-        self._lease = timeout + _LEASE_MARGIN
-        self._timeouts = timeouts(timeout, min(5.0, timeout))
         self._drain_seconds = drain
         self._rand = rand
-        self._keys: dict[tuple[str, tuple[bytes, ...]], list[SigningKey]] = {}
-        self._queue = asyncio.Queue[tuple[Claim, float]]()  # with the time until which a send fits into the lease
-        self._recorder = Recorder(database, self._settled)
+        # Waiting claims with the time until which a send fits into the lease: the usual ones, and the late retries.
+        self._queue, self._late_queue = asyncio.Queue[tuple[Claim, float]](), asyncio.Queue[tuple[Claim, float]]()
+        self._overdue: list[Claim] = []
+        self._recorder = Recorder(database, self._settled, rand)
         self._sending = 0
-        self._held = Counter[bool]()  # claimed and not yet recorded, by "is a retry"
+        self._held = Counter[int]()  # claimed and not yet recorded, by kind: first try, retry, late retry
         self._low_water = 0
         self._trouble = 0
         self._wake = asyncio.Event()
-        self._claimed_at = self._swept_at = float("-inf")
-
-        self._session: Session
+        self._claimed_at = self._swept_at = self._unparked_at = float("-inf")
+        self._sender: Sender
 
     @property
     def in_flight(self) -> int:
@@ -106,9 +119,12 @@ class DeliveryEngine:
         """Returns when `stop` is set and what was under way is recorded or handed back."""
         recorder = asyncio.create_task(self._recorder.run())
         alarm = asyncio.create_task(self._wake_at(stop))
-        lanes = [asyncio.create_task(self._lane()) for _ in range(self._slots)]
+        lanes: list[asyncio.Task[None]] = []
         try:
-            async with open_session(self._allow, concurrency=self._slots) as self._session:
+            async with self._open_session() as session:
+                self._sender = Sender(self._keyring, session, self._rand)
+                lanes += [asyncio.create_task(self._lane(self._queue)) for _ in range(self._slots)]
+                lanes += [asyncio.create_task(self._lane(self._late_queue)) for _ in range(self._late_slots)]
                 await self._claim_until(stop)
                 await self._drain(lanes)
         finally:
@@ -157,15 +173,20 @@ class DeliveryEngine:
 
     async def _claim_some(self, conn: Connection) -> float:
         """Claims what there is room for. Returns for how long to sleep unless woken."""
-        await self._sweep(conn)
-        first, retry = self._slots * 2 - self._held[False], self._slots // 2 - self._held[True]
-        if first <= 0 and retry <= 0:
+        await self._tend(conn)
+        room = Limits(*(most - self._held[kind] for kind, most in enumerate(self._most)))
+        if max(room) <= 0:
             return _POLL
-        if max(first, retry) < self._slots // 4:
+        if max(room) < self._slots // 4:
             await asyncio.sleep(self._claimed_at + _PACE - time.monotonic())
         self._claimed_at = time.monotonic()
-        found = await claims.claim(conn, max(0, first), max(0, retry), self._per_endpoint, self._lease)
-        self._take(found)
+        found = await claims.claim(
+            conn, room, self._per_endpoint, _LEASE_MARGIN, self._buckets.rooms(), self._buckets.per_workspace
+        )
+        allowed, refused = await self._buckets.admit(found)
+        self._take(allowed)
+        if refused:
+            self.counts.paced += await claims.release(conn, refused)
         if self.in_flight:
             return _POLL
         due = await claims.next_due(conn)
@@ -175,72 +196,55 @@ class DeliveryEngine:
         latest = self._claimed_at + _LEASE_MARGIN / 2
         self.counts.claimed += len(found)
         for claim in found:
-            self._held[claim.attempt > 1] += 1
-            self._queue.put_nowait((claim, latest))
+            self._held[_kind(claim)] += 1
+            (self._late_queue if claim.attempt >= LATE else self._queue).put_nowait((claim, latest))
         self._low_water = self.in_flight - max(1, self.in_flight // 2)
 
-    async def _sweep(self, conn: Connection) -> None:
-        if time.monotonic() - self._swept_at >= _SWEEP:
-            self._swept_at = time.monotonic()
+    async def _tend(self, conn: Connection) -> None:
+        """Takes back what others lost, hands back what came too late to be sent, lets nothing sleep on."""
+        now = time.monotonic()
+        if now - self._swept_at >= _SWEEP:
+            self._swept_at = now
             self.counts.reaped += await claims.sweep(conn, MAX_ATTEMPTS)
+            await health.probe(conn)
+        if now - self._unparked_at >= _UNPARK:
+            self._unparked_at = now
+            await claims.unpark(conn)
+        if self._overdue:
+            self.counts.released += await claims.release(conn, self._overdue)
+            self._overdue = []
 
     # Sending
 
-    async def _lane(self) -> None:
+    async def _lane(self, queue: asyncio.Queue[tuple[Claim, float]]) -> None:
         """One slot: sends one delivery after the other and leaves the recording to the recorder."""
         while True:
-            claim, latest = await self._queue.get()
+            claim, latest = await queue.get()
             if time.monotonic() > latest:
                 # Frozen or stuck for so long that the lease could end during the send.
                 self.counts.stale += 1
+                self._overdue.append(claim)
                 self._let_go(claim)
                 continue
             begun = time.time()
             self._sending += 1
             try:
-                self._recorder.add(await self._deliver(claim))
+                self._recorder.add(await self._sender.deliver(claim))
             except asyncio.CancelledError:
-                self._recorder.add(self._cut_short(claim, begun))
+                # Only a stop cancels a send. It may have arrived, so it is logged like any other.
+                self._recorder.add(
+                    self._cut_short(claim, begun, "interrupted", "the sender was stopped during this try")
+                )
                 raise
             except Exception as error:
-                # The lane has to live on; the lease runs out and the sweep notes an unknown outcome.
                 log.error("deliveries.lane_failed", delivery_id=claim.delivery_id, error=repr(error))
-                self._let_go(claim)
+                self._recorder.add(self._cut_short(claim, begun, "unexpected_error", type(error).__name__))
             finally:
                 self._sending -= 1
 
-    async def _deliver(self, claim: Claim) -> Result:
-        now = time.time()
-        try:
-            headers = signed_headers(self._open(claim), claim.event_id, int(now), claim.body)
-        except (SealBroken, ValueError):
-            outcome = Outcome(now, 0, None, "secret_unreadable", "the signing secret cannot be opened")
-        else:
-            headers["content-type"] = "application/json"
-            outcome = await post(self._session, claim.url, headers, claim.body, self._timeouts)
-        return self._judge(claim, outcome)
-
-    def _cut_short(self, claim: Claim, begun: float) -> Result:
-        """Only a stop cancels a send. It may have arrived, so it is logged like any other."""
+    def _cut_short(self, claim: Claim, begun: float, code: str, detail: str) -> Result:
         spent = round((time.time() - begun) * 1_000)
-        return self._judge(claim, Outcome(begun, spent, None, "interrupted", "the sender was stopped during this try"))
-
-    def _judge(self, claim: Claim, outcome: Outcome) -> Result:
-        return Result(claim, outcome, decide(claim.attempt, outcome, time.time(), self._rand()))
-
-    def _open(self, claim: Claim) -> list[SigningKey]:
-        """The endpoint's signing keys, opened once. Raises SealBroken, or ValueError when there is none."""
-        wanted = (claim.webhook_id, claim.sealed_secrets)
-        keys = self._keys.get(wanted)
-        if keys is None:
-            where = place(claim.workspace_id, "webhook_secrets", "sealed", claim.webhook_id)
-            keys = [signing_key(self._keyring.open(sealed, where).decode()) for sealed in claim.sealed_secrets]
-            if not keys:
-                raise ValueError("no live secret")
-            if len(self._keys) >= 4_096:
-                self._keys.clear()
-            self._keys[wanted] = keys
-        return keys
+        return self._sender.judge(claim, Outcome(begun, spent, None, code, detail))
 
     # Recording
 
@@ -251,10 +255,12 @@ class DeliveryEngine:
             self.counts.decisions[type(result.decision).__name__] += 1
         else:
             self.counts.stale += 1
+        if result.claim.seq is not None:
+            self._wake.set()  # the next of its lane may go
         self._let_go(result.claim)
 
     def _let_go(self, claim: Claim) -> None:
-        self._held[claim.attempt > 1] -= 1
+        self._held[_kind(claim)] -= 1
         if self.in_flight <= self._low_water:
             self._wake.set()
 
@@ -273,8 +279,13 @@ class DeliveryEngine:
             await asyncio.wait_for(self._recorder.flush(), _RECORD_LAST)
 
     async def _hand_back(self) -> None:
-        unsent = [self._queue.get_nowait()[0] for _ in range(self._queue.qsize())]
+        queues = (self._queue, self._late_queue)
+        unsent = [queue.get_nowait()[0] for queue in queues for _ in range(queue.qsize())] + self._overdue
         if unsent:
             with contextlib.suppress(*_AWAY):
                 async with self._database.anywhere() as conn:
                     self.counts.released += await claims.release(conn, unsent)
+
+
+def _kind(claim: Claim) -> int:
+    return 0 if claim.attempt == 1 else 1 if claim.attempt < LATE else 2

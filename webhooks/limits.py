@@ -1,9 +1,9 @@
 """How fast an endpoint, and a workspace altogether, may be sent to: token buckets in Redis, shared by all processes.
 
-Buckets are GCRA (`kernel.ratelimit`) and hold half a second's worth, so a receiver that counts by the second sees little
-more than it asked for. They are asked once for each claim, for everything in it. What they answered is remembered, so
-the next claim takes no more than there are tokens for. When Redis is away the remembered buckets go on by themselves:
-limits become those of one process, and deliveries do not stop.
+Buckets are GCRA (`kernel.ratelimit`) and hold half a second's worth, so a receiver that counts by the second sees
+little more than it asked for. They are asked once for each claim, for everything in it. What they answered is
+remembered, so the next claim takes no more than there are tokens for. When Redis is away the remembered buckets go on
+by themselves: limits become those of one process, and deliveries do not stop.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 
 from kernel import keys
 from kernel.ratelimit import Rate
+from webhooks.claims import Claim
 
 _PATIENCE = 0.25  # seconds for an answer; a claim waits for it
 _AWAY = 1.0  # seconds until a Redis that did not answer is asked again
@@ -68,14 +69,22 @@ def tokens(ahead: float, rate: Rate) -> int:
     return max(0, math.floor((rate.interval * rate.burst - max(0.0, ahead)) / rate.interval + 1e-6))
 
 
-class Limits:
-    """Ask `rooms` before a claim and `grant` after it. Raises nothing."""
+class Buckets:
+    """Ask `rooms` before a claim and `admit` after it. Raises nothing. `per_workspace` limits each workspace."""
 
-    def __init__(self, redis: Any = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, redis: Any = None, per_workspace: Rate | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._per_workspace = per_workspace
         self._script = None if redis is None else redis.register_script(_SCRIPT)
         self._clock = clock
         self._asked_again_at = 0.0
         self._tat: dict[str, tuple[float, Rate]] = {}  # of buckets that are not full
+
+    @property
+    def per_workspace(self) -> int | None:
+        """How many of a workspace whose bucket is full may go at once; None for any number."""
+        return self._per_workspace.burst if self._per_workspace else None
 
     def rooms(self) -> dict[str, int]:
         """How many tokens are left, for each subject whose bucket is not full."""
@@ -83,10 +92,30 @@ class Limits:
         self._tat = {subject: held for subject, held in self._tat.items() if held[0] > now}
         return {subject: tokens(tat - now, rate) for subject, (tat, rate) in self._tat.items()}
 
+    async def admit(self, found: Sequence[Claim]) -> tuple[Sequence[Claim], Sequence[Claim]]:
+        """What may be sent now, which is counted, and what may not."""
+        by_endpoint: dict[str, list[Claim]] = {}
+        for claim in found:
+            by_endpoint.setdefault(claim.webhook_id, []).append(claim)
+        groups = [Group(len(claims), self._buckets(claims[0])) for claims in by_endpoint.values()]
+        if not any(buckets for _, buckets in groups):
+            return found, ()
+        granted = list(zip(by_endpoint.values(), await self.grant(groups), strict=True))
+        return (
+            [claim for claims, count in granted for claim in claims[:count]],
+            [claim for claims, count in granted for claim in claims[count:]],
+        )
+
+    def _buckets(self, claim: Claim) -> dict[str, Rate]:
+        buckets = {}
+        if claim.terms.rate_count:
+            buckets[claim.webhook_id] = spread(claim.terms.rate_count, claim.terms.rate_seconds)
+        if self._per_workspace:
+            buckets[claim.workspace_id] = self._per_workspace
+        return buckets
+
     async def grant(self, groups: Sequence[Group]) -> list[int]:
         """How many of each group may go; they are counted."""
-        if not any(buckets for _, buckets in groups):
-            return [wanted for wanted, _ in groups]
         answer = await self._ask(groups) if self._script and self._clock() >= self._asked_again_at else None
         if answer is None:
             return [self._grant_here(group) for group in groups]

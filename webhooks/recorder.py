@@ -6,7 +6,7 @@ Unlike the kernel's batcher nobody waits for an item, so a try costs no task and
 from __future__ import annotations
 
 import asyncio
-import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
@@ -15,8 +15,9 @@ import structlog
 
 from kernel.backoff import exponential
 from kernel.db import AWAY, Connection, Database
-from webhooks import claims
+from webhooks import claims, health
 from webhooks.claims import Result
+from webhooks.transport import Outcome
 
 _LIMIT = 256
 _AWAY = (*AWAY, asyncpg.InternalClientError)
@@ -28,12 +29,13 @@ class Recorder:
     """Takes results with `add`; calls `settled(result, applied)` for each when it is committed or given up.
 
     `applied` is False when the lease had passed on, and when the row could not be written: the sweep will then take it
-    back with an unknown outcome.
+    back with an unknown outcome. `rand` gives numbers in [0, 1).
     """
 
-    def __init__(self, database: Database, settled: Callable[[Result, bool], None]) -> None:
+    def __init__(self, database: Database, settled: Callable[[Result, bool], None], rand: Callable[[], float]) -> None:
         self._database = database
         self._settled = settled
+        self._rand = rand
         self._results: list[Result] = []
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -74,17 +76,34 @@ class Recorder:
                 if isinstance(error, _AWAY) and not isinstance(error, ValueError):
                     trouble += 1
                     await self._hang_up()  # the tries were made and their leases may still hold: keep at it
-                    await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=random.random()))
+                    await asyncio.sleep(exponential(trouble, base=0.05, cap=2.0, rand=self._rand()))
                 elif len(batch) > 1:
                     for result in batch:
                         await self._record([result])
                     return
+                elif (bare := _bare(batch[0])) != batch[0]:
+                    log.warning("deliveries.recorded_bare", delivery_id=batch[0].claim.delivery_id, error=repr(error))
+                    batch = [bare]  # what the receiver wrote is worth less than that it took it
                 else:
                     log.error("deliveries.record_failed", delivery_id=batch[0].claim.delivery_id, error=repr(error))
                     applied = [False]
                     break
-        for result, done in zip(batch, applied, strict=True):
-            self._settled(result, done)
+        done = list(zip(batch, applied, strict=True))
+        await self._follow_up(
+            [result for result, kept in done if kept and not (result.outcome.ok or result.outcome.ours)]
+        )
+        for result, kept in done:
+            self._settled(result, kept)
+
+    async def _follow_up(self, failed: Sequence[Result]) -> None:
+        """What failures mean for their endpoints. When it cannot be done, the next failure brings it up again."""
+        if not failed:
+            return
+        try:
+            await health.follow_up(await self._line(), failed, time.time(), self._rand())
+        except (*_AWAY, asyncpg.PostgresError) as error:
+            log.warning("deliveries.follow_up_failed", error=repr(error))
+            await self._hang_up()
 
     async def _line(self) -> Connection:
         """A connection that is kept, because handing one back to the pool costs a round trip."""
@@ -96,3 +115,10 @@ class Recorder:
         self._conn = None
         with suppress(*_AWAY):
             await self._stack.aclose()
+
+
+def _bare(result: Result) -> Result:
+    """The same without anything that a receiver has written."""
+    outcome = result.outcome
+    bare = Outcome(outcome.started_at, outcome.duration_ms, outcome.status, outcome.error_code)
+    return result._replace(outcome=bare)

@@ -84,16 +84,22 @@ async def _tries(conn: Connection, workspace_id: str, webhook_id: str, since: da
 
 
 async def _backlog(conn: Connection, webhook_id: str) -> Json:
-    """Reads the index of what waits, which begins with whether it is a retry."""
+    """Reads the index of what waits, which begins with the stage. What is parked waits for another one of its lane."""
     row = await conn.fetchrow(
         """
         SELECT (SELECT count(*) FROM (
-                SELECT FROM webhook_deliveries
-                WHERE status = 'pending' AND retry IN (false, true) AND webhook_id = $1 LIMIT $2) AS found) AS pending,
+                (SELECT FROM webhook_deliveries
+                 WHERE status = 'pending' AND NOT parked AND stage IN (0, 1, 2, 3) AND webhook_id = $1 LIMIT $2)
+                UNION ALL
+                (SELECT FROM webhook_deliveries
+                 WHERE webhook_id = $1 AND ordering_key <> '' AND parked LIMIT $2)
+                LIMIT $2) AS found) AS pending,
             (SELECT count(*) FROM webhook_deliveries WHERE status = 'leased' AND webhook_id = $1) AS under_way,
-            extract(epoch FROM now() - least(
-                (SELECT min(due_at) FROM webhook_deliveries WHERE status = 'pending' AND NOT retry AND webhook_id = $1),
-                (SELECT min(due_at) FROM webhook_deliveries WHERE status = 'pending' AND retry AND webhook_id = $1)
+            extract(epoch FROM now() - (
+                SELECT min(first.due_at) FROM generate_series(0, 3) AS s CROSS JOIN LATERAL (
+                    SELECT d.due_at FROM webhook_deliveries d
+                    WHERE d.status = 'pending' AND NOT d.parked AND d.stage = s AND d.webhook_id = $1
+                    ORDER BY d.due_at LIMIT 1) AS first
             ))::double precision AS overdue
         """,
         webhook_id,
