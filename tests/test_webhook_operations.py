@@ -279,12 +279,45 @@ async def test_replay_asks_the_filters_of_today_and_sends_the_form_of_today(
         "WHERE webhook_id = $1",
         hook,
     )
-    operation = await run(database, workspace_id, replay_missing(now(), hook, ago(hours=1)))
-    assert (operation["total"], operation["done"]) == (1, 1)
-    (owed,) = await admin.fetch("SELECT event_id, body FROM webhook_deliveries WHERE workspace_id = $1", workspace_id)
-    assert owed["event_id"] == wanted
-    body = orjson.loads(owed["body"])
-    assert (body["id"], body["data"]) == (wanted, {"user_id": "usr_1", "channel": "telegram"})
+    async with delivering(database, keyring):
+        operation = await run(database, workspace_id, replay_missing(now(), hook, ago(hours=1)))
+        assert (operation["total"], operation["done"]) == (1, 1)
+
+        async def drained() -> bool:
+            return await hot(admin, workspace_id) == 0
+
+        await until(drained)
+    assert receiver.order == [wanted]
+    assert orjson.loads(receiver.bodies[wanted])["data"] == {"user_id": "usr_1", "channel": "telegram"}
+
+
+async def test_replay_and_recover_keep_the_order_of_a_conversation(
+    database: Database, workspace_id: str, keyring: KeyRing, admin: Admin, receiver: Sink
+) -> None:
+    """What was missed comes as it happened and is numbered; what is sent again keeps its number."""
+    told = [await emit(database, workspace_id, conversation_id=f"conv_{n % 2}", n=n) for n in range(20)]
+    hook = await endpoint(database, workspace_id, keyring, receiver.url + "/a")
+    await admin.execute("UPDATE webhooks SET ordering = 'conversation' WHERE webhook_id = $1", hook)
+    async with delivering(database, keyring):
+        operation = await run(database, workspace_id, replay_missing(now(), hook, ago(hours=1)))
+        assert operation["done"] == 20
+
+        async def drained() -> bool:
+            return await hot(admin, workspace_id) == 0
+
+        await until(drained)
+        for lane in (0, 1):
+            assert [event for event in receiver.order if event in told[lane::2]] == told[lane::2]
+            seqs = [orjson.loads(receiver.bodies[event])["seq"] for event in told[lane::2]]
+            assert seqs == list(range(1, 11))
+        numbered = dict(receiver.bodies)
+        receiver.order.clear()
+        chosen = resend(now(), webhook_id=hook, status="delivered")
+        assert (await run(database, workspace_id, chosen))["done"] == 20
+        await until(drained)
+    for lane in (0, 1):
+        assert [event for event in receiver.order if event in told[lane::2]] == told[lane::2]
+    assert receiver.bodies == numbered
 
 
 async def test_replay_passes_over_days_that_may_be_dropped_by_now(
