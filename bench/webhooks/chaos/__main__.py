@@ -3,7 +3,8 @@
 Events are published to receivers of ours that take, fail, hang and lose answers, while workers are killed at chosen
 moments (`bench.webhooks.chaos.points`) and at random, frozen past their leases and asked to end, Postgres restarts and
 crashes, the clock is stepped, the name server goes away, and one name flips between an address that may be called and
-one that must not be. Redis is away all the time. At the end what receivers took is held against what the store owed.
+one that must not be. Redis is away all the time. At the end what receivers took is held against what the store owed,
+and what came to an endpoint that asked for order against its numbers.
 """
 
 from __future__ import annotations
@@ -25,10 +26,11 @@ from bench.webhooks.chaos.ledger import Ledger, Verdict, judge
 from bench.webhooks.chaos.names import serving, trap
 from bench.webhooks.chaos.owing import House, moving_in
 from bench.webhooks.chaos.points import POINTS, Points
-from bench.webhooks.chaos.receivers import Receiver, flapping, receiving, slow, steady
+from bench.webhooks.chaos.receivers import Receiver, flapping, mostly_well, receiving, slow, steady
 from bench.webhooks.chaos.stand import REAL, SHORT, Run, standing, start
 from kernel.secrets import generate_ring
 
+FLIPPING = "flipping name"
 _SETTLING = 300.0
 
 
@@ -46,7 +48,8 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
             Receiver("steady", ledger, steady, points.arrived, rand),
             Receiver("slow", ledger, slow, points.arrived, rand),
             Receiver("flapping", ledger, flapping, points.arrived, rand),
-            Receiver("flipping name", ledger, steady, points.arrived, rand),
+            Receiver("ordered", ledger, mostly_well, points.arrived, rand, ordered=True),
+            Receiver(FLIPPING, ledger, steady, points.arrived, rand),
         ]
         ports = [await stack.enter_async_context(receiving(each)) for each in receivers]
         caught = await stack.enter_async_context(trap(ports[-1]))
@@ -80,7 +83,8 @@ async def chaos(options: argparse.Namespace, folder: Path) -> bool:
         bound = sum(run.in_hand.values()) + ledger.lost_answers
         verdict = judge(ledger, await house.stored(), house.names, await house.delivered(), bound)
         report(run, points, ledger, verdict, house, caught["connections"])
-        return verdict.kept and not (left or caught or ledger.refused) and points.complete
+        given_up = house.resent.keys() - {FLIPPING}
+        return verdict.kept and not (left or caught or ledger.refused or given_up) and points.complete
 
 
 def report(run: Run, points: Points, ledger: Ledger, verdict: Verdict, house: House, caught: int) -> None:
@@ -99,7 +103,10 @@ def report(run: Run, points: Points, ledger: Ledger, verdict: Verdict, house: Ho
         ("repeats with another id or other bytes", len(verdict.changed)),
         ("names that led to a forbidden address", run.names.misled),
         ("dials of a forbidden address", caught),
-        ("given up and sent again by hand", house.resent),
+        ("given up by a refused address, sent again", house.resent[FLIPPING]),
+        ("given up for another reason", house.resent.total() - house.resent[FLIPPING]),
+        ("conversations with numbers in order", len(ledger.sequences) - len(verdict.disordered)),
+        ("conversations out of order", len(verdict.disordered)),
         ("bad signatures", sum(ledger.refused.values())),
     ):
         print(f"{name:44}{value:>8}")
@@ -115,7 +122,7 @@ def report(run: Run, points: Points, ledger: Ledger, verdict: Verdict, house: Ho
 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.webhooks.chaos", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--rate", type=float, default=50.0, help="events a second; each is owed to four endpoints")
+    parser.add_argument("--rate", type=float, default=50.0, help="events a second; each is owed to five endpoints")
     parser.add_argument("--seconds", type=float, default=240.0, help="over which events are published")
     parser.add_argument("--pause", type=float, default=2.0, help="mean seconds between two kill points")
     parser.add_argument("--workers", type=int, default=3)

@@ -14,7 +14,8 @@ Owed = tuple[str, str]
 @dataclass
 class Ledger:
     """`acknowledged` are the ids of events whose publishing was confirmed; `taken` the digests of the bodies that a
-    receiver took, in order; `refused` counts what it should not have been sent: bad signatures, unknown headers."""
+    receiver took, in order; `refused` counts what it should not have been sent; `sequences` are the numbers and events
+    that an ordered endpoint took, by conversation."""
 
     acknowledged: set[str] = field(default_factory=set)
     taken: dict[Owed, list[str]] = field(default_factory=dict)
@@ -83,12 +84,12 @@ def judge(
 
 
 def _in_order(seen: Sequence[tuple[int, str]]) -> bool:
-    """Numbers from 1 without a gap, by their first sightings, and each always with the same event."""
+    """Numbers from 1 without a gap, by their first sightings; one event for each, and one number for each event."""
     first = dict[int, str]()
     for number, event_id in seen:
         if first.setdefault(number, event_id) != event_id:
             return False
-    return list(first) == list(range(1, len(first) + 1))
+    return list(first) == list(range(1, len(first) + 1)) and len(set(first.values())) == len(first)
 
 
 def digest(body: bytes) -> str:

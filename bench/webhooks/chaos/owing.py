@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -27,13 +28,13 @@ _TROUBLE = (*AWAY, asyncpg.PostgresError, TimeoutError)
 
 @dataclass
 class House:
-    """`by_id` are the endpoints' names; `resent` counts deliveries that had been given up, for good reasons."""
+    """`by_id` are the endpoints' names; `resent` counts deliveries that had been given up, by endpoint."""
 
     run: Run
     database: Database
     workspace: str
     by_id: dict[str, str] = field(default_factory=dict)
-    resent: int = 0
+    resent: Counter[str] = field(default_factory=Counter)
 
     @property
     def names(self) -> list[str]:
@@ -68,28 +69,29 @@ class House:
                 await asyncio.sleep(0.1)  # it may be stored all the same, and is owed then
 
     async def settle(self, patience: float) -> dict[str, int]:
-        """Waits until nothing is owed, making due what waits and sending again what was given up. What is left after
-        so many seconds, by status."""
+        """Waits until nothing is owed, sending again what was given up; no endpoint is left to its pause. What is left
+        after so many seconds, by status."""
         deadline = time.monotonic() + patience
         while True:
             with suppress(*_TROUBLE):
                 async with admin(self.run.admin_url) as conn:
-                    await conn.execute("UPDATE webhook_deliveries SET due_at = now() WHERE due_at > now()")
-                    await conn.execute("UPDATE webhook_health SET open_until = now(), slow_until = NULL")
+                    await conn.execute("UPDATE webhook_health SET open_until = now() WHERE open_until > now()")
                     await conn.execute("SELECT pg_notify('parley_deliveries', '')")
                     rows = await conn.fetch("SELECT status, count(*) AS n FROM all_deliveries GROUP BY 1")
-                    gone = await conn.fetch("SELECT delivery_id FROM all_deliveries WHERE status = 'exhausted'")
+                    gone = await conn.fetch(
+                        "SELECT delivery_id, webhook_id FROM all_deliveries WHERE status = 'exhausted'"
+                    )
                 left = {row["status"]: row["n"] for row in rows if row["status"] != "delivered"}
                 if not left or time.monotonic() > deadline:
                     return left
-                await self._resend([row["delivery_id"] for row in gone])
+                await self._resend([(row["delivery_id"], row["webhook_id"]) for row in gone])
             await asyncio.sleep(1.0)
 
-    async def _resend(self, delivery_ids: Sequence[str]) -> None:
-        for delivery_id in delivery_ids:
+    async def _resend(self, gone: Sequence[tuple[str, str]]) -> None:
+        for delivery_id, webhook_id in gone:
             async with self.database.workspace(self.workspace) as conn:
                 await deliveries.resend(conn, self.workspace, delivery_id)
-            self.resent += 1
+            self.resent[self.by_id[webhook_id]] += 1
 
     async def stored(self) -> dict[str, bytes]:
         async with admin(self.run.admin_url) as conn:
@@ -116,9 +118,13 @@ async def moving_in(run: Run, ring: str, receivers: Sequence[Receiver], urls: Se
                     conn, workspace, url, [EVENT], keyring=keyring, allow=[ip_network(ALLOWED)]
                 )
             house.by_id[webhook_id] = receiver.name
+        ordered = [name for name, receiver in zip(house.by_id, receivers, strict=True) if receiver.ordered]
         async with admin(run.admin_url) as conn:
             await conn.execute(
-                "UPDATE webhooks SET schedule = array_fill(1, ARRAY[60]), timeout_seconds = $1", run.lease.timeout
+                "UPDATE webhooks SET schedule = array_fill(1, ARRAY[60]), timeout_seconds = $1, "
+                "ordering = CASE WHEN webhook_id = ANY ($2) THEN 'conversation' ELSE 'none' END",
+                run.lease.timeout,
+                ordered,
             )
         yield house
     finally:

@@ -31,7 +31,7 @@ _ILL = (
     Mood(status=500),
     Mood(status=404),
     Mood(status=503, headers=("Retry-After: 1",)),
-    Mood(status=502),
+    Mood(status=429, headers=("Retry-After: 1",)),
     Mood(RESET),
     Mood(RESET),
     Mood(LOSE),
@@ -44,6 +44,10 @@ def steady(_: random.Random) -> Mood:
 
 def slow(rand: random.Random) -> Mood:
     return Mood(delay=rand.uniform(0.02, 0.4))
+
+
+def mostly_well(rand: random.Random) -> Mood:
+    return Mood(status=500) if rand.random() < 0.08 else Mood()
 
 
 def flapping(rand: random.Random) -> Mood:
@@ -74,7 +78,7 @@ class Receiver:
         self._behave = behave
         self._arrived = arrived
         self._rand = rand
-        self._ordered = ordered
+        self.ordered = ordered
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -117,9 +121,11 @@ class Receiver:
         event, event_id = json.loads(body), headers["webhook-id"]
         if event["id"] != event_id:
             self._ledger.refused["another id in the body"] += 1
+        if self.ordered:
+            number = event.get("seq", 0)
+            self._ledger.take_in_order(event["data"]["conversation_id"], number, event_id)
+            body = body.replace(b'{"seq":%d,' % number, b"{", 1)  # the rest are the bytes of the store
         self._ledger.take(self.name, event_id, body)
-        if self._ordered:
-            self._ledger.take_in_order(event["data"]["conversation_id"], event.get("seq", 0), event_id)
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

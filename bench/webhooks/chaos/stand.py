@@ -27,11 +27,11 @@ from kernel.migrate import migrate
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """Seconds that a try may take, and that a lease lasts. `short` is what a worker is told, or ''."""
+    """Seconds that a try may take, and that its lease lasts beyond that; `told` is what a worker is told of it."""
 
     timeout: float
     margin: float
-    short: str = ""
+    told: str = ""
 
     @property
     def seconds(self) -> float:
@@ -39,7 +39,7 @@ class Lease:
 
 
 REAL = Lease(15.0, 30.0)
-SHORT = Lease(3.0, 4.0, "3 4")
+SHORT = Lease(3.0, 4.0, "4")
 
 
 @dataclass
@@ -169,7 +169,7 @@ async def _worker(run: Run, sockets: Path, name: str, names: int, ring: str, wat
         "LOG_LEVEL": "WARNING",
         "DATABASE_ADMIN_URL": "",
         "OPENAI_API_KEY": "",
-        "CHAOS_LEASE": run.lease.short,
+        "CHAOS_MARGIN": run.lease.told,
         SERVER: str(names),
         **run.clock.environment,
     }

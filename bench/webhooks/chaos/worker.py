@@ -2,7 +2,7 @@
 
 CHAOS_NAMES   the port of the run's name server
 CHAOS_CLOCK   the file with the clock's offset, heeded here only where no library has shifted the clock already
-CHAOS_LEASE   seconds for a try and for the margin of its lease above that, to make a short run of it
+CHAOS_MARGIN  seconds that a lease lasts beyond the time that a try may take, to make a short run of it
 """
 
 from __future__ import annotations
@@ -11,11 +11,9 @@ import os
 import socket
 import sys
 import time
-from functools import partial
-from typing import Any
 
 from bench.webhooks.chaos import clock, names
-from gateway import cli, worker
+from gateway import cli
 from webhooks import engine
 
 
@@ -26,11 +24,8 @@ def main() -> int:
     if (path := environment.get(clock.OFFSET_FILE)) and "LD_PRELOAD" not in environment:
         page, real = clock.offset_of(path), time.time
         vars(time)["time"] = lambda: real() + clock.read_offset(page)
-    if lease := environment.get("CHAOS_LEASE"):
-        seconds, margin = map(float, lease.split())
-        shortened: Any = partial(engine.DeliveryEngine, timeout=seconds)
-        vars(worker)["DeliveryEngine"] = shortened
-        vars(engine)["_LEASE_MARGIN"] = margin
+    if margin := environment.get("CHAOS_MARGIN"):
+        vars(engine)["_LEASE_MARGIN"] = float(margin)
     return cli.main(["work"])
 
 
