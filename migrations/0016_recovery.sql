@@ -194,7 +194,7 @@ END $$;
 
 -- One batch of an operation whose token still holds, and the lease anew, all or nothing. Endpoints are served side by side,
 -- the one that is the furthest behind first. Plans are made for each batch, for partitions as they are by then. Returns
--- 'working', 'settled' when there is nothing left to do, or 'lost'.
+-- 'working', 'waiting' when no endpoint had room or nothing is old enough, 'settled' when there is nothing left to do, 'lost'.
 CREATE FUNCTION advance_operation(
     workspace text, operation text, token text, batch integer, most_due integer, scan integer,
     lease_seconds double precision
@@ -252,11 +252,13 @@ BEGIN
         WHERE o.workspace_id = workspace AND o.operation_id = operation;
         RETURN 'settled';
     END IF;
-    UPDATE webhook_operations o
-    SET done = o.done + made, left_out = o.left_out + missed, cursor = places::text, failure = op.failure,
-        lease_until = now() + make_interval(secs => lease_seconds)
-    WHERE o.workspace_id = workspace AND o.operation_id = operation;
-    RETURN 'working';
+    IF looked > 0 OR places <> op.cursor::jsonb OR op.lease_until < now() + make_interval(secs => lease_seconds / 2) THEN
+        UPDATE webhook_operations o
+        SET done = o.done + made, left_out = o.left_out + missed, cursor = places::text, failure = op.failure,
+            lease_until = now() + make_interval(secs => lease_seconds)
+        WHERE o.workspace_id = workspace AND o.operation_id = operation;
+    END IF;
+    RETURN CASE WHEN looked > 0 THEN 'working' ELSE 'waiting' END;
 END $$;
 
 CREATE FUNCTION fail_operation(workspace text, operation text, token text, reason text) RETURNS void

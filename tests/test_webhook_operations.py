@@ -224,8 +224,15 @@ async def test_endpoints_of_one_operation_are_served_side_by_side(
     async with database.anywhere() as conn:
         (held,) = await operations.claim(conn, 10, 60.0)
         for _ in range(5):
-            assert await advance(conn, held, most_due=15) == "working"
+            assert await advance(conn, held, most_due=15) in ("working", "waiting")
             await admin.execute("UPDATE webhook_deliveries SET due_at = 'infinity' WHERE webhook_id = $1", hook)
+        lease = "SELECT lease_until FROM webhook_operations WHERE operation_id = $1"
+        until_then = await admin.fetchval(lease, operation["operation_id"])
+        assert await advance(conn, held, most_due=15) == "waiting"
+        assert await admin.fetchval(lease, operation["operation_id"]) == until_then, "waiting costs no write"
+        await admin.execute("UPDATE webhook_operations SET lease_until = now() + interval '20 seconds'")
+        assert await advance(conn, held, most_due=15) == "waiting"
+        assert await admin.fetchval(lease, operation["operation_id"]) >= until_then, "but the lease is kept"
     due = await admin.fetch(
         "SELECT webhook_id, count(*) FROM webhook_deliveries WHERE workspace_id = $1 GROUP BY 1", workspace_id
     )

@@ -33,7 +33,7 @@ _SEES = """
         ORDER BY h.webhook_id LIMIT 20) ELSE '{}' END AS paused
 """
 
-State = Literal["working", "settled", "lost"]
+State = Literal["working", "waiting", "settled", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,8 +245,8 @@ async def advance(conn: Connection, held: Held, *, batch: int, most_due: int, sc
     """One batch, in one transaction, and the lease anew.
 
     It makes at most `batch` deliveries due, looks at no more than `scan`, and gives no endpoint more than `most_due` at
-    a time: what an endpoint does not drain is not added to. Returns "lost" when the operation is somebody else's or was
-    cancelled.
+    a time: what an endpoint does not drain is not added to. Returns "waiting" when there was nothing to do for now, and
+    "lost" when the operation is somebody else's or was cancelled.
     """
     state: State = await conn.fetchval(
         "SELECT advance_operation($1, $2, $3, $4, $5, $6, $7)",

@@ -31,16 +31,16 @@ class Pace:
     """batch    deliveries of one transaction
     scan     deliveries or events that it looks at
     most_due deliveries that may be due at one endpoint before more are added
-    busy     seconds between rounds while operations are held, so `batch / busy` bounds an operation's rate
-    idle     seconds between looks for new ones
+    busy     seconds between rounds while there is something to do, so `batch / busy` bounds an operation's rate
+    idle     seconds between rounds while all wait, and between looks for new ones
     held     operations that one worker holds at once
     lease    seconds after which an operation of a worker that died is taken over
     """
 
-    batch: int = 200
+    batch: int = 25
     scan: int = 5_000
     most_due: int = 128
-    busy: float = 0.25
+    busy: float = 0.05
     idle: float = 1.0
     held: int = 32
     lease: float = 30.0
@@ -53,8 +53,8 @@ async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = 
     while not stop.is_set():
         try:
             async with database.anywhere() as conn:
-                await _round(conn, held, pace, stop)
-            trouble, pause = 0, pace.busy if held else pace.idle
+                more = await _round(conn, held, pace, stop)
+            trouble, pause = 0, pace.busy if more else pace.idle
         except Exception as error:
             trouble += 1
             pause = exponential(trouble, base=0.1, cap=5.0, rand=random.random())
@@ -69,20 +69,27 @@ async def work_operations(database: Database, stop: asyncio.Event, pace: Pace = 
             await operations.release(conn, [*held])
 
 
-async def _round(conn: Connection, held: dict[Held, int], pace: Pace, stop: asyncio.Event) -> None:
-    """One batch of each operation. `held` counts how often in a row it was postponed; what has ended leaves it."""
+async def _round(conn: Connection, held: dict[Held, int], pace: Pace, stop: asyncio.Event) -> bool:
+    """One batch of each operation. Returns whether any of them did something.
+
+    `held` counts how often in a row an operation was postponed; what has ended leaves it.
+    """
+    states = []
     if len(held) < pace.held:
         held |= dict.fromkeys(await operations.claim(conn, pace.held - len(held), pace.lease), 0)
     for one in [*held]:
         if stop.is_set():
-            return
-        held[one] = 0 if (done := await _batch(conn, one, pace)) else held[one] + 1
-        if done in ("settled", "lost"):
-            log.info("operations.ended", operation_id=one.operation_id, state=done)
+            break
+        state = await _batch(conn, one, pace)
+        states.append(state)
+        held[one] = 0 if state else held[one] + 1
+        if state in ("settled", "lost"):
+            log.info("operations.ended", operation_id=one.operation_id, state=state)
             del held[one]
         elif held[one] > _POSTPONED:
             await operations.fail(conn, one, "its batches took too long, or found what they needed locked")
             del held[one]
+    return "working" in states
 
 
 async def _batch(conn: Connection, held: Held, pace: Pace) -> State | None:
