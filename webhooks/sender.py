@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import aiohttp
 
-from kernel.secrets import KeyRing, SealBroken, place
+from kernel.secrets import KeyRing, SealBroken
 from webhooks.claims import Claim, Result, Terms
 from webhooks.decide import decide
 from webhooks.options import Options, open_options
-from webhooks.signing import SigningKey, signed_headers, signing_key
+from webhooks.secrets import open_keys
+from webhooks.signing import SigningKey, signed_headers
 from webhooks.transport import Outcome, Session, post, timeouts
 
 _CONNECT = 5.0
@@ -59,8 +60,7 @@ class Sender:
         wanted = (claim.webhook_id, claim.terms)
         opened = self._opened.get(wanted)
         if opened is None:
-            where = place(claim.workspace_id, "webhook_secrets", "sealed", claim.webhook_id)
-            keys = [signing_key(self._keyring.open(sealed, where).decode()) for sealed in claim.terms.sealed_secrets]
+            keys = open_keys(self._keyring, claim.workspace_id, claim.webhook_id, claim.terms.sealed_secrets)
             if not keys:
                 raise ValueError("no live secret")
             if len(self._opened) >= _REMEMBERED:
