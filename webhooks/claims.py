@@ -9,7 +9,7 @@ from typing import NamedTuple
 import orjson
 
 from kernel.db import Connection
-from webhooks.decide import Decision, Delivered, DisableEndpoint, Exhausted, RetryAt
+from webhooks.decide import Decision, Delivered, DisableEndpoint, RetryAt
 from webhooks.transport import Outcome
 
 LATE = 5  # from this try on a retry is a late one
@@ -113,41 +113,36 @@ async def record(conn: Connection, results: Sequence[Result]) -> list[bool]:
 
 def _row(result: Result) -> tuple[object, ...]:
     claim, outcome, decision = result
+    status, due, disable, remark = _settlement(decision)
     return (
         claim.workspace_id,
         claim.delivery_id,
         claim.token,
-        _status(decision),
-        decision.at if isinstance(decision, RetryAt) else None,
+        status,
+        due,
         outcome.started_at,
         outcome.duration_ms,
         outcome.status,
         outcome.error_code,
-        outcome.detail or _remark(decision),
+        outcome.detail or remark,
         orjson.dumps(outcome.headers).decode(),
         outcome.body,
         outcome.truncated,
-        _why_disable(decision),
+        disable,
         claim.terms.url,
         orjson.dumps(outcome.request, option=orjson.OPT_NON_STR_KEYS).decode(),  # names are of a kind of str
     )
 
 
-def _status(decision: Decision) -> str:
+def _settlement(decision: Decision) -> tuple[str, float | None, str, str]:
+    """The delivery's status, when it is due again, why its endpoint has to go, and what the log says of it."""
     if isinstance(decision, Delivered):
-        return "delivered"
-    return "pending" if isinstance(decision, RetryAt) else "exhausted"
-
-
-def _remark(decision: Decision) -> str:
-    aborted = isinstance(decision, Exhausted) and decision.aborted
-    return "the receiver asked for no more of this delivery" if aborted else ""
-
-
-def _why_disable(decision: Decision) -> str:
-    if isinstance(decision, Delivered):
-        return decision.disable
-    return decision.reason if isinstance(decision, DisableEndpoint) else ""
+        return "delivered", None, decision.disable, ""
+    if isinstance(decision, RetryAt):
+        return "pending", decision.at, "", ""
+    if isinstance(decision, DisableEndpoint):
+        return "exhausted", None, decision.reason, ""
+    return "exhausted", None, "", "the receiver asked for no more of this delivery" if decision.aborted else ""
 
 
 async def release(conn: Connection, claims: Sequence[Claim]) -> int:

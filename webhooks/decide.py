@@ -65,7 +65,9 @@ def decide(
     receiver may answer with the header `webhook-delivery`: `disable` ends the endpoint, `abort-message` this delivery.
     """
     waits = SCHEDULE if schedule is None else schedule
-    wish = outcome.headers.get("webhook-delivery", "").strip().lower()
+    wish = outcome.headers.get("webhook-delivery", "")
+    if wish:
+        wish = wish.strip().lower()
     if outcome.ok:
         return Delivered("by receiver" if wish == "disable" else "")
     if outcome.status == 410:

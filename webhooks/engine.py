@@ -177,7 +177,7 @@ class DeliveryEngine:
         room = Limits(*(most - self._held[kind] for kind, most in enumerate(self._most)))
         if max(room) <= 0:
             return _POLL
-        if max(room) < self._slots // 4:
+        if room.first < self._slots // 4:
             await asyncio.sleep(self._claimed_at + _PACE - time.monotonic())
         self._claimed_at = time.monotonic()
         found = await claims.claim(

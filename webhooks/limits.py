@@ -94,12 +94,12 @@ class Buckets:
 
     async def admit(self, found: Sequence[Claim]) -> tuple[Sequence[Claim], Sequence[Claim]]:
         """What may be sent now, which is counted, and what may not."""
+        if not self._per_workspace and not any(claim.terms.rate_count for claim in found):
+            return found, ()
         by_endpoint: dict[str, list[Claim]] = {}
         for claim in found:
             by_endpoint.setdefault(claim.webhook_id, []).append(claim)
         groups = [Group(len(claims), self._buckets(claims[0])) for claims in by_endpoint.values()]
-        if not any(buckets for _, buckets in groups):
-            return found, ()
         granted = list(zip(by_endpoint.values(), await self.grant(groups), strict=True))
         return (
             [claim for claims, count in granted for claim in claims[:count]],
