@@ -203,7 +203,8 @@ BEGIN
             coalesce((SELECT l.room FROM limited l WHERE l.subject = w.webhook_id),
                 ceil(w.rate_count / 2.0 / w.rate_seconds), 1000000) AS tokens
         FROM waiting_endpoints() AS waiting
-        JOIN webhooks w ON w.webhook_id = waiting.webhook_id AND (w.status = 'enabled' OR waiting.stage = 3)
+        JOIN webhooks w ON w.webhook_id = waiting.webhook_id
+            AND (w.status = 'enabled' OR (waiting.stage = 3 AND w.disabled_reason = 'failing'))
         LEFT JOIN webhook_health h ON h.workspace_id = w.workspace_id AND h.webhook_id = w.webhook_id
         WHERE waiting.due_at <= now()
             AND (waiting.stage = 3
@@ -220,7 +221,7 @@ BEGIN
             FROM webhook_deliveries d
             WHERE d.status = 'pending' AND NOT d.parked AND d.stage = r.stage AND d.webhook_id = r.webhook_id
                 AND d.due_at <= now()
-            ORDER BY d.due_at, d.position LIMIT CASE WHEN r.ordered THEN 4 * r.share + 256 ELSE r.share END
+            ORDER BY d.due_at, d.position LIMIT r.share + CASE WHEN r.ordered THEN 192 ELSE 0 END
         ) AS due
     ), turns AS MATERIALIZED (
         SELECT *, row_number() OVER (PARTITION BY stage, webhook_id ORDER BY due_at, position) AS turn
@@ -593,7 +594,8 @@ BEGIN ATOMIC
         (SELECT min(CASE waiting.stage WHEN 3 THEN waiting.due_at
                         ELSE greatest(waiting.due_at, h.open_until, h.slow_until) END)
          FROM waiting_endpoints() AS waiting
-         JOIN webhooks w ON w.webhook_id = waiting.webhook_id AND (w.status = 'enabled' OR waiting.stage = 3)
+         JOIN webhooks w ON w.webhook_id = waiting.webhook_id
+             AND (w.status = 'enabled' OR (waiting.stage = 3 AND w.disabled_reason = 'failing'))
          LEFT JOIN webhook_health h ON h.workspace_id = w.workspace_id AND h.webhook_id = w.webhook_id),
         (SELECT min(d.lease_until) FROM webhook_deliveries d WHERE d.status = 'leased')
     ) AS first) AS soonest

@@ -461,10 +461,14 @@ async def test_who_is_gone_or_was_disabled_by_somebody_is_not_asked(
     await emit(database, workspace_id, 5)
     await disable(database, admin, workspace_id, webhook_id)
     await pass_time(admin, webhook_id, 1)
-    await admin.execute("UPDATE webhooks SET disabled_reason = 'by request' WHERE webhook_id = $1", webhook_id)
-    assert await probe(database) == 0
-    await admin.execute("UPDATE webhooks SET disabled_reason = 'failing' WHERE webhook_id = $1", webhook_id)
     assert await probe(database) == 1
+    async with database.workspace(workspace_id) as conn:
+        await endpoints.set_status(conn, workspace_id, webhook_id, "disabled")
+    assert await claim(database) == []
+    await pass_time(admin, webhook_id, 2)
+    assert await probe(database) == 0
+
+    await admin.execute("UPDATE webhooks SET disabled_reason = 'failing' WHERE webhook_id = $1", webhook_id)
     (asked,) = await claim(database)
     await note(database, (asked, Outcome(1.0, 1, 410, "http_status"), DisableEndpoint("gone")))
     async with database.workspace(workspace_id) as conn:
