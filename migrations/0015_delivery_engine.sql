@@ -168,25 +168,31 @@ END $$;
 -- second; `share` keeps the number of rows looked at near the number wanted. `rooms` says of `subjects`, endpoints and
 -- workspaces that have a limit in time, how many rows they may have now. An endpoint that is not named there starts with
 -- half a second's worth, a workspace with `per_workspace`. Claims come one after the other, each sees the one before it,
--- so these numbers are exact.
+-- so these numbers are exact. Who had to wait for long goes on without: some worker is frozen, and caps may be overshot.
 --
--- What is the same for all rows of an endpoint stands in its first row only, and is NULL in the others.
+-- What is the same for all rows of an endpoint stands in its first row only, and is NULL in the others. The bytes to send
+-- come by `delivery_bodies`, after this has been committed: a worker that is frozen while it is being sent more than fits
+-- between here and there would hold its locks for as long.
 CREATE FUNCTION claim_deliveries(
     first_limit integer, retry_limit integer, late_limit integer, per_endpoint integer, per_workspace integer,
     token text, margin double precision, subjects text[], rooms integer[]
 ) RETURNS TABLE (
     workspace_id text, delivery_id text, event_id text, event_type text, webhook_id text, attempt integer, seq bigint,
-    schedule integer[], body bytea,
+    schedule integer[],
     url text, timeout_seconds real, sealed_secrets bytea[], sealed_options bytea, rate_count integer,
     rate_seconds integer
-) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp
+) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '1s'
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
     candidates claimable[];
     held_up integer := 0;
 BEGIN
-    PERFORM pg_advisory_xact_lock(hashtext('parley claims'));
+    BEGIN
+        PERFORM pg_advisory_xact_lock(hashtext('parley claims'));
+    EXCEPTION WHEN lock_not_available THEN
+        NULL;
+    END;
     WITH limited AS MATERIALIZED (
         SELECT * FROM unnest(subjects, rooms) AS l (subject, room)
     ), due_endpoints AS MATERIALIZED (
@@ -269,14 +275,12 @@ BEGIN
             AND n.ordering_key = t.ordering_key AND t.seq IS NULL
         WHERE d.workspace_id = t.workspace_id AND d.delivery_id = t.delivery_id
         RETURNING d.workspace_id, d.delivery_id, d.event_id, d.event_type, d.webhook_id, d.attempts, d.seq, d.probe,
-            d.body, d.position
+            d.position
     ), numbered AS (
         SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY position) = 1 AS first FROM leased
     )
     SELECT n.workspace_id, n.delivery_id, n.event_id, n.event_type, n.webhook_id, n.attempts, n.seq,
         CASE WHEN n.probe THEN '{}' ELSE schedule_of(w, n.event_type) END,
-        coalesce(n.body,
-            (SELECT e.body FROM events e WHERE e.workspace_id = n.workspace_id AND e.event_id = n.event_id)),
         CASE WHEN n.first THEN w.url END,
         CASE WHEN n.first THEN w.timeout_seconds END,
         CASE WHEN n.first THEN ARRAY(
@@ -290,6 +294,17 @@ BEGIN
     FROM numbered n
     JOIN webhooks w ON w.workspace_id = n.workspace_id AND w.webhook_id = n.webhook_id;
 END $$;
+
+-- The bytes to send, in the order of the arguments; NULL for what is gone.
+CREATE FUNCTION delivery_bodies(workspaces text[], deliveries text[]) RETURNS TABLE (body bytea)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
+    SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+BEGIN ATOMIC
+    SELECT (SELECT coalesce(d.body, (SELECT e.body FROM events e
+                                     WHERE e.workspace_id = d.workspace_id AND e.event_id = d.event_id))
+            FROM webhook_deliveries d WHERE d.workspace_id = wanted.workspace AND d.delivery_id = wanted.delivery)
+    FROM unnest(workspaces, deliveries) WITH ORDINALITY AS wanted (workspace, delivery, n) ORDER BY wanted.n;
+END;
 
 -- For workers of the version before; goes with the next one.
 CREATE OR REPLACE FUNCTION claim_deliveries(
@@ -307,7 +322,7 @@ BEGIN
               WHERE s.workspace_id = c.workspace_id AND s.webhook_id = c.webhook_id
                   AND (s.expires_at IS NULL OR s.expires_at > now())
               ORDER BY s.created_at DESC),
-        c.body
+        (SELECT b.body FROM delivery_bodies(ARRAY[c.workspace_id], ARRAY[c.delivery_id]) AS b)
     FROM claim_deliveries(first_limit, retry_limit, 0, per_endpoint, NULL, token, lease_seconds, '{}', '{}') AS c
     JOIN webhooks w ON w.workspace_id = c.workspace_id AND w.webhook_id = c.webhook_id;
 END $$;

@@ -95,6 +95,49 @@ CREATE TABLE ingest_jobs (
     CONSTRAINT ingest_jobs_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'running'::text, 'done'::text, 'failed'::text, 'cancelled'::text])))
 );
 
+CREATE TABLE events (
+    workspace_id text NOT NULL,
+    event_id text NOT NULL,
+    type text NOT NULL,
+    body bytea NOT NULL,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    expunged_at timestamp with time zone
+)
+PARTITION BY RANGE (event_id);
+
+CREATE TABLE webhook_deliveries (
+    workspace_id text NOT NULL,
+    delivery_id text NOT NULL,
+    event_id text NOT NULL,
+    event_type text NOT NULL,
+    webhook_id text NOT NULL,
+    status text DEFAULT 'pending'::text NOT NULL,
+    attempts integer DEFAULT 0 NOT NULL,
+    due_at timestamp with time zone DEFAULT now() NOT NULL,
+    lease_token text,
+    lease_until timestamp with time zone,
+    created_at timestamp with time zone DEFAULT now() NOT NULL,
+    settled_at timestamp with time zone,
+    body bytea,
+    ordering_key text,
+    seq bigint,
+    probe boolean DEFAULT false NOT NULL,
+    stage smallint GENERATED ALWAYS AS (
+CASE
+    WHEN probe THEN 3
+    WHEN (attempts = 0) THEN 0
+    WHEN (attempts < 4) THEN 1
+    ELSE 2
+END) STORED NOT NULL,
+    parked boolean DEFAULT false NOT NULL,
+    "position" bigint NOT NULL,
+    CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
+    CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
+    CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
+    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'exhausted'::text, 'cancelled'::text])))
+)
+WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
+
 CREATE TABLE webhooks (
     workspace_id text NOT NULL,
     webhook_id text NOT NULL,
@@ -264,39 +307,6 @@ CREATE TABLE pairings (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     paired_at timestamp with time zone
 );
-
-CREATE TABLE webhook_deliveries (
-    workspace_id text NOT NULL,
-    delivery_id text NOT NULL,
-    event_id text NOT NULL,
-    event_type text NOT NULL,
-    webhook_id text NOT NULL,
-    status text DEFAULT 'pending'::text NOT NULL,
-    attempts integer DEFAULT 0 NOT NULL,
-    due_at timestamp with time zone DEFAULT now() NOT NULL,
-    lease_token text,
-    lease_until timestamp with time zone,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    settled_at timestamp with time zone,
-    body bytea,
-    ordering_key text,
-    seq bigint,
-    probe boolean DEFAULT false NOT NULL,
-    stage smallint GENERATED ALWAYS AS (
-CASE
-    WHEN probe THEN 3
-    WHEN (attempts = 0) THEN 0
-    WHEN (attempts < 4) THEN 1
-    ELSE 2
-END) STORED NOT NULL,
-    parked boolean DEFAULT false NOT NULL,
-    "position" bigint NOT NULL,
-    CONSTRAINT webhook_deliveries_check CHECK (((status = 'leased'::text) = (lease_token IS NOT NULL))),
-    CONSTRAINT webhook_deliveries_check1 CHECK (((lease_token IS NULL) = (lease_until IS NULL))),
-    CONSTRAINT webhook_deliveries_check2 CHECK (((status = ANY (ARRAY['pending'::text, 'leased'::text])) = (settled_at IS NULL))),
-    CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'leased'::text, 'delivered'::text, 'exhausted'::text, 'cancelled'::text])))
-)
-WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0.02', autovacuum_vacuum_threshold='1000');
 
 CREATE TABLE collections (
     workspace_id text NOT NULL,
@@ -518,16 +528,6 @@ CREATE TABLE documents (
     created_at timestamp with time zone DEFAULT now() NOT NULL,
     updated_at timestamp with time zone DEFAULT now() NOT NULL
 );
-
-CREATE TABLE events (
-    workspace_id text NOT NULL,
-    event_id text NOT NULL,
-    type text NOT NULL,
-    body bytea NOT NULL,
-    created_at timestamp with time zone DEFAULT now() NOT NULL,
-    expunged_at timestamp with time zone
-)
-PARTITION BY RANGE (event_id);
 
 CREATE TABLE feedback (
     workspace_id text NOT NULL,

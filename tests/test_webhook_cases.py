@@ -383,7 +383,8 @@ async def test_a_receiver_ends_one_delivery_or_its_endpoint_by_a_header(
     database: Database, workspace_id: str, keyring: KeyRing, receiver: Receiver
 ) -> None:
     webhook_id, _ = await add(database, workspace_id, keyring, receiver.url + "/a", "user.*")
-    receiver.scripts["/a"], receiver.headers = iter([500]), {"Webhook-Delivery": "abort-message"}
+    many = {f"X-{n}": "y" for n in range(40)}
+    receiver.scripts["/a"], receiver.headers = iter([500]), {**many, "Webhook-Delivery": "abort-message"}
     async with running(database, keyring) as engine:
         await emit(database, workspace_id)
         await until(lambda: engine.counts.recorded == 1)
@@ -448,6 +449,21 @@ async def test_what_waited_too_long_for_a_slot_is_handed_back_untried(
     assert {(row["status"], row["attempts"]) for row in await log(database, workspace_id)} == {("pending", 0)}
     async with running(database, keyring) as engine:
         await until(lambda: engine.counts.recorded == 3)
+
+
+async def test_a_worker_that_freezes_while_it_claims_does_not_stop_the_others(
+    database: Database, workspace_id: str, keyring: KeyRing, admin: asyncpg.Connection[Any]
+) -> None:
+    await add(database, workspace_id, keyring, "https://example.com/", "user.*")
+    await emit(database, workspace_id, 3)
+    async with admin.transaction():
+        await admin.execute("SELECT pg_advisory_xact_lock(hashtext('parley claims'))")
+        await admin.execute(
+            "UPDATE webhook_deliveries SET attempts = 1 WHERE position = "
+            "(SELECT min(position) FROM webhook_deliveries WHERE workspace_id = $1)",
+            workspace_id,
+        )
+        assert len(await claim(database)) == 2
 
 
 FROZEN = """

@@ -30,6 +30,7 @@ OURS = frozenset({"resolver_error", "proxy_error", "secret_unreadable", "interru
 _RESETS = frozenset((errno.ECONNRESET, errno.ECONNABORTED, errno.EPIPE))
 _MAX_HEADERS, _MAX_HEADER = 24, 256
 _NONE: Mapping[str, str] = {}
+_WISHES = ("retry-after", "webhook-delivery")  # are heard, however many headers stand before them
 _PRIVATE_HEADERS = frozenset({"set-cookie", "authorization", "proxy-authenticate", "www-authenticate"})
 
 
@@ -175,8 +176,9 @@ def _excerpt(response: aiohttp.ClientResponse) -> Mapping[str, str]:
         (low := name.lower()): "(hidden)" if low in _PRIVATE_HEADERS else _clean(value)
         for name, value in islice(response.headers.items(), _MAX_HEADERS)
     }
-    if wait := response.headers.get("retry-after"):
-        kept["retry-after"] = _clean(wait)
+    for name in _WISHES:
+        if wish := response.headers.get(name):
+            kept[name] = _clean(wish)
     return kept
 
 
