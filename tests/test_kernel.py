@@ -94,7 +94,11 @@ def test_a_newer_key_seals_and_the_older_still_opens() -> None:
         KeyRing.parse(generate_ring("k2")).open(sealed, b"p")
 
 
-@pytest.mark.parametrize("text", ["", "k1", "k1:abc", "k1:" + "A" * 43 + "=", f"{generate_ring()},{generate_ring()}"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "k1", "k1:abc", "k1:" + "A" * 43 + "=", f"{generate_ring()},{generate_ring()}"],
+    ids=["none", "no key", "no base64", "a key of zeros", "twice"],
+)
 def test_s4_weak_or_broken_key_rings_stop_the_start(text: str) -> None:
     with pytest.raises(ConfigError, match="PARLEY_SECRET_KEYS"):
         KeyRing.parse(text)

@@ -246,6 +246,7 @@ async def test_case_9_expired_keys_sign_nothing(rig: Rig, admin: asyncpg.Connect
         (public_key(new_private_key()), "starts with"),
         ("whsk_" + base64.b64encode(bytes(64)).decode(), "does not belong"),
     ],
+    ids=["short", "long", "words", "nothing", "a letter", "empty", "33 bytes", "cut", "public", "halves"],
 )
 async def test_case_10_secrets_that_are_none_are_refused(rig: Rig, secret: str, word: str) -> None:
     await rig.register()
