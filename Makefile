@@ -26,7 +26,7 @@ run: setup ## start everything on this machine, with the demo (stop: Ctrl-C)
 	@exec $(BIN)/parley up --demo $(ARGS)
 
 test: $(DEV) $(AGREEMENT) ## run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 check: $(DEV) ## lint, formatting and types
 	$(BIN)/ruff check .
