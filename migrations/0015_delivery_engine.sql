@@ -178,7 +178,7 @@ CREATE FUNCTION claim_deliveries(
     token text, margin double precision, subjects text[], rooms integer[]
 ) RETURNS TABLE (
     workspace_id text, delivery_id text, event_id text, event_type text, webhook_id text, attempt integer, seq bigint,
-    schedule integer[],
+    schedule integer[], own_body boolean,
     url text, timeout_seconds real, sealed_secrets bytea[], sealed_options bytea, rate_count integer,
     rate_seconds integer
 ) LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp SET lock_timeout = '1s'
@@ -196,32 +196,33 @@ BEGIN
     WITH limited AS MATERIALIZED (
         SELECT * FROM unnest(subjects, rooms) AS l (subject, room)
     ), due_endpoints AS MATERIALIZED (
-        SELECT waiting.stage, w.workspace_id, waiting.webhook_id, w.ordering <> 'none' AS ordered,
-            w.on_stuck = 'skip' AS skips,
+        SELECT waiting.stage, w.workspace_id, w.webhook_id, w.ordering <> 'none' AS ordered, w.on_stuck = 'skip' AS skips,
             CASE waiting.stage WHEN 0 THEN first_limit WHEN 1 THEN retry_limit ELSE late_limit END AS wanted,
             coalesce((SELECT l.room FROM limited l WHERE l.subject = w.workspace_id), per_workspace, 1000000)
                 AS workspace_room,
-            CASE WHEN waiting.stage = 3 OR h.open_until IS NOT NULL THEN 1
-                WHEN h.failing_since IS NOT NULL THEN greatest(1, least(per_endpoint, w.max_in_flight) / 8)
-                ELSE least(per_endpoint, w.max_in_flight) END
-            - (SELECT count(*) FROM webhook_deliveries held
-               WHERE held.status = 'leased' AND held.webhook_id = waiting.webhook_id) AS room,
-            coalesce((SELECT l.room FROM limited l WHERE l.subject = w.webhook_id),
-                ceil(w.rate_count / 2.0 / w.rate_seconds), 1000000) AS tokens
+            least(
+                CASE WHEN waiting.stage = 3 OR h.open_until IS NOT NULL THEN 1
+                    WHEN h.failing_since IS NOT NULL THEN greatest(1, least(per_endpoint, w.max_in_flight) / 8)
+                    ELSE least(per_endpoint, w.max_in_flight) END
+                - (SELECT count(*) FROM webhook_deliveries held
+                   WHERE held.status = 'leased' AND held.webhook_id = w.webhook_id),
+                coalesce((SELECT l.room FROM limited l WHERE l.subject = w.webhook_id),
+                    ceil(w.rate_count / 2.0 / w.rate_seconds)))::integer AS room
         FROM waiting_endpoints() AS waiting
-        JOIN webhooks w ON w.webhook_id = waiting.webhook_id
-            AND (w.status = 'enabled' OR (waiting.stage = 3 AND w.disabled_reason = 'failing'))
+        CROSS JOIN LATERAL (SELECT * FROM webhooks w WHERE w.webhook_id = waiting.webhook_id LIMIT 1) AS w
         LEFT JOIN webhook_health h ON h.workspace_id = w.workspace_id AND h.webhook_id = w.webhook_id
-        WHERE waiting.due_at <= now()
-            AND (waiting.stage = 3
-                 OR coalesce(h.open_until, '-infinity') <= now() AND coalesce(h.slow_until, '-infinity') <= now())
+        WHERE waiting.due_at <= now() AND CASE
+            WHEN waiting.stage = 3 THEN w.status = 'enabled' OR w.disabled_reason = 'failing'
+            ELSE w.status = 'enabled' AND coalesce(h.open_until, '-infinity') <= now()
+                AND coalesce(h.slow_until, '-infinity') <= now() END
     ), runnable AS MATERIALIZED (
-        SELECT *, least(room, tokens, ceil(2.0 * wanted / count(*) OVER (PARTITION BY stage)))::bigint AS share
-        FROM due_endpoints WHERE least(room, tokens, workspace_room, wanted) > 0
+        SELECT *, least(room, ceil(2.0 * wanted / count(*) OVER (PARTITION BY stage)))::integer AS share,
+            dense_rank() OVER (ORDER BY webhook_id) AS hook, dense_rank() OVER (ORDER BY workspace_id) AS workspace
+        FROM due_endpoints WHERE least(room, workspace_room, wanted) > 0
     ), looked_at AS MATERIALIZED (
-        SELECT r.stage, r.workspace_id, r.webhook_id, r.wanted, r.room, r.tokens, r.workspace_room, r.share, r.skips, due.*
+        SELECT r.stage, r.workspace_id, r.wanted, r.room, r.workspace_room, r.skips, r.hook, r.workspace, due.*
         FROM runnable r CROSS JOIN LATERAL (
-            SELECT d.delivery_id, d.due_at, d.position,
+            SELECT d.delivery_id, d.due_at, d.position, row_number() OVER (ORDER BY d.due_at, d.position) AS turn,
                 r.ordered AND d.ordering_key <> '' AND NOT (r.skips AND d.attempts >= 4)
                     AND lane_is_busy(d.webhook_id, d.ordering_key, d.delivery_id, r.skips) AS busy
             FROM webhook_deliveries d
@@ -229,16 +230,13 @@ BEGIN
                 AND d.due_at <= now()
             ORDER BY d.due_at, d.position LIMIT r.share + CASE WHEN r.ordered THEN 192 ELSE 0 END
         ) AS due
-    ), turns AS MATERIALIZED (
-        SELECT *, row_number() OVER (PARTITION BY stage, webhook_id ORDER BY due_at, position) AS turn
-        FROM looked_at WHERE busy IS NOT TRUE
     ), chosen AS (
-        SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY turn, stage) AS nth,
-            row_number() OVER (PARTITION BY workspace_id ORDER BY turn, due_at, position) AS nth_of_workspace
-        FROM turns WHERE turn <= share
+        SELECT *, row_number() OVER (PARTITION BY hook ORDER BY turn, stage) AS nth,
+            row_number() OVER (PARTITION BY workspace ORDER BY turn, due_at, position) AS nth_of_workspace
+        FROM looked_at WHERE busy IS NOT TRUE
     ), ranked AS (
         SELECT *, row_number() OVER (PARTITION BY least(stage, 2) ORDER BY turn, due_at, position) AS nth_of_stage
-        FROM chosen WHERE nth <= least(room, tokens) AND nth_of_workspace <= workspace_room
+        FROM chosen WHERE nth <= room AND nth_of_workspace <= workspace_room
     )
     SELECT array_agg(ROW(c.workspace_id, c.delivery_id, c.busy, c.skips)::claimable), count(*) FILTER (WHERE c.busy)
     INTO candidates, held_up
@@ -270,17 +268,18 @@ BEGIN
             lease_until = now() + make_interval(secs => w.timeout_seconds + margin),
             seq = coalesce(d.seq, n.last_seq)
         FROM taken t
-        JOIN webhooks w ON w.workspace_id = t.workspace_id AND w.webhook_id = t.webhook_id
+        JOIN webhooks w ON w.webhook_id = t.webhook_id
         LEFT JOIN counted n ON n.workspace_id = t.workspace_id AND n.webhook_id = t.webhook_id
             AND n.ordering_key = t.ordering_key AND t.seq IS NULL
         WHERE d.workspace_id = t.workspace_id AND d.delivery_id = t.delivery_id
         RETURNING d.workspace_id, d.delivery_id, d.event_id, d.event_type, d.webhook_id, d.attempts, d.seq, d.probe,
-            d.position
+            d.body IS NOT NULL AS own_body, d.position
     ), numbered AS (
         SELECT *, row_number() OVER (PARTITION BY webhook_id ORDER BY position) = 1 AS first FROM leased
     )
     SELECT n.workspace_id, n.delivery_id, n.event_id, n.event_type, n.webhook_id, n.attempts, n.seq,
         CASE WHEN n.probe THEN '{}' ELSE schedule_of(w, n.event_type) END,
+        n.own_body,
         CASE WHEN n.first THEN w.url END,
         CASE WHEN n.first THEN w.timeout_seconds END,
         CASE WHEN n.first THEN ARRAY(
@@ -292,18 +291,20 @@ BEGIN
         CASE WHEN n.first THEN w.rate_count END,
         CASE WHEN n.first THEN w.rate_seconds END
     FROM numbered n
-    JOIN webhooks w ON w.workspace_id = n.workspace_id AND w.webhook_id = n.webhook_id;
+    JOIN webhooks w ON w.webhook_id = n.webhook_id;
 END $$;
 
--- The bytes to send, in the order of the arguments; NULL for what is gone.
-CREATE FUNCTION delivery_bodies(workspaces text[], deliveries text[]) RETURNS TABLE (body bytea)
+-- The bytes to send, in the order of the arguments; NULL for what is gone. `ids` are those of the deliveries that have bytes
+-- of their own, and of the events for the others.
+CREATE FUNCTION delivery_bodies(workspaces text[], ids text[], own boolean[]) RETURNS TABLE (body bytea)
     LANGUAGE sql STABLE SECURITY DEFINER SET search_path = public, pg_temp
     SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 BEGIN ATOMIC
-    SELECT (SELECT coalesce(d.body, (SELECT e.body FROM events e
-                                     WHERE e.workspace_id = d.workspace_id AND e.event_id = d.event_id))
-            FROM webhook_deliveries d WHERE d.workspace_id = wanted.workspace AND d.delivery_id = wanted.delivery)
-    FROM unnest(workspaces, deliveries) WITH ORDINALITY AS wanted (workspace, delivery, n) ORDER BY wanted.n;
+    SELECT CASE WHEN wanted.own
+        THEN (SELECT d.body FROM webhook_deliveries d
+              WHERE d.workspace_id = wanted.workspace AND d.delivery_id = wanted.id)
+        ELSE (SELECT e.body FROM events e WHERE e.workspace_id = wanted.workspace AND e.event_id = wanted.id) END
+    FROM unnest(workspaces, ids, own) WITH ORDINALITY AS wanted (workspace, id, own, n) ORDER BY wanted.n;
 END;
 
 -- For workers of the version before; goes with the next one.
@@ -322,7 +323,8 @@ BEGIN
               WHERE s.workspace_id = c.workspace_id AND s.webhook_id = c.webhook_id
                   AND (s.expires_at IS NULL OR s.expires_at > now())
               ORDER BY s.created_at DESC),
-        (SELECT b.body FROM delivery_bodies(ARRAY[c.workspace_id], ARRAY[c.delivery_id]) AS b)
+        (SELECT b.body FROM delivery_bodies(ARRAY[c.workspace_id],
+            ARRAY[CASE WHEN c.own_body THEN c.delivery_id ELSE c.event_id END], ARRAY[c.own_body]) AS b)
     FROM claim_deliveries(first_limit, retry_limit, 0, per_endpoint, NULL, token, lease_seconds, '{}', '{}') AS c
     JOIN webhooks w ON w.workspace_id = c.workspace_id AND w.webhook_id = c.webhook_id;
 END $$;
@@ -609,9 +611,9 @@ BEGIN ATOMIC
         (SELECT min(CASE waiting.stage WHEN 3 THEN waiting.due_at
                         ELSE greatest(waiting.due_at, h.open_until, h.slow_until) END)
          FROM waiting_endpoints() AS waiting
-         JOIN webhooks w ON w.webhook_id = waiting.webhook_id
-             AND (w.status = 'enabled' OR (waiting.stage = 3 AND w.disabled_reason = 'failing'))
-         LEFT JOIN webhook_health h ON h.workspace_id = w.workspace_id AND h.webhook_id = w.webhook_id),
+         CROSS JOIN LATERAL (SELECT * FROM webhooks w WHERE w.webhook_id = waiting.webhook_id LIMIT 1) AS w
+         LEFT JOIN webhook_health h ON h.workspace_id = w.workspace_id AND h.webhook_id = w.webhook_id
+         WHERE w.status = 'enabled' OR (waiting.stage = 3 AND w.disabled_reason = 'failing')),
         (SELECT min(d.lease_until) FROM webhook_deliveries d WHERE d.status = 'leased')
     ) AS first) AS soonest
     WHERE first IS NOT NULL;

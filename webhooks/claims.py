@@ -96,9 +96,12 @@ async def claim(
     if not rows:
         return []
     bodies = await conn.fetch(
-        "SELECT body FROM delivery_bodies($1, $2)", [row[0] for row in rows], [row[1] for row in rows]
+        "SELECT body FROM delivery_bodies($1, $2, $3)",
+        [row[0] for row in rows],
+        [row[1] if row[8] else row[2] for row in rows],
+        [row[8] for row in rows],
     )
-    terms = {row[4]: Terms(row[8], row[9], tuple(row[10]), *row[11:]) for row in rows if row[8] is not None}
+    terms = {row[4]: Terms(row[9], row[10], tuple(row[11]), *row[12:]) for row in rows if row[9] is not None}
     return [
         Claim._make((*row[:7], row[7] if row[7] is None else tuple(row[7]), body[0], terms[row[4]], token))
         for row, body in zip(rows, bodies, strict=True)
