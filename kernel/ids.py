@@ -1,4 +1,4 @@
-"""Prefixed ids that sort by time: `msg_` + 12 hex digits of epoch milliseconds + 20 random hex digits.
+"""Prefixed ids that sort by time: `msg_` + 12 hex digits of epoch milliseconds + 3 of their fraction + 17 random ones.
 
 The SQL function `new_id(prefix)` makes the same shape. Ids are names, not secrets: whoever knows one may do nothing
 with it, so the generator need not ask the system for each.
@@ -11,4 +11,4 @@ _random = random.Random()
 
 
 def new_id(prefix: str) -> str:
-    return f"{prefix}_{time.time_ns() // 1_000_000:012x}{_random.getrandbits(80):020x}"
+    return f"{prefix}_{time.time_ns() * 4096 // 1_000_000:015x}{_random.getrandbits(68):017x}"

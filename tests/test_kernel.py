@@ -38,6 +38,15 @@ async def test_ids_sort_by_time_and_sql_makes_the_same_shape(database: Database)
     assert {len(i) for i in made} == {34} and len(set(made)) == 6
 
 
+async def test_ids_of_one_millisecond_sort_by_time_too(database: Database) -> None:
+    async with database.anywhere() as conn:
+        made = await conn.fetchval(
+            "WITH RECURSIVE made (n, id) AS (SELECT 1, new_id('x') UNION ALL "
+            "SELECT n + 1, new_id('x') FROM made, pg_sleep(0.0001) WHERE n < 50) SELECT array_agg(id ORDER BY n) FROM made"
+        )
+    assert made == sorted(made)
+
+
 @given(
     st.recursive(
         st.text() | st.none() | st.integers(0, 9), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)
