@@ -42,7 +42,8 @@ async def test_ids_of_one_millisecond_sort_by_time_too(database: Database) -> No
     async with database.anywhere() as conn:
         made = await conn.fetchval(
             "WITH RECURSIVE made (n, id) AS (SELECT 1, new_id('x') UNION ALL "
-            "SELECT n + 1, new_id('x') FROM made, pg_sleep(0.0001) WHERE n < 50) SELECT array_agg(id ORDER BY n) FROM made"
+            "SELECT n + 1, new_id('x') FROM made, pg_sleep(0.0001) WHERE n < 50) "
+            "SELECT array_agg(id ORDER BY n) FROM made"
         )
     assert made == sorted(made)
 
