@@ -20,7 +20,7 @@ from kernel.events import publish
 from kernel.secrets import KeyRing
 from kernel.types import Json
 from tests.certificates import authority, server_context
-from tests.test_webhook_engine import until
+from tests.engine_kit import until
 from tests.test_webhook_proxy import forwarding
 from webhooks import deliveries, endpoints
 from webhooks.engine import DeliveryEngine
