@@ -157,10 +157,11 @@ BEGIN
         CASE w.payload_mode WHEN 'full' THEN NULL
             ELSE event_body(told.id, told.type, told.workspace, at, webhook_form(w, told.data)) END,
         webhook_lane(w, told.data)
-    FROM (SELECT workspace, type, id, data, patterns_for(type) AS patterns
-          FROM unnest(workspaces, types, ids, whole) AS told (workspace, type, id, data) OFFSET 0) AS told
+    FROM (SELECT workspace, type, id, data, n, patterns_for(type) AS patterns
+          FROM unnest(workspaces, types, ids, whole) WITH ORDINALITY AS told (workspace, type, id, data, n) OFFSET 0) AS told
     JOIN webhooks w ON w.workspace_id = told.workspace AND w.status = 'enabled'
-    WHERE w.events && told.patterns AND webhook_accepts(w, told.type, told.data);
+    WHERE w.events && told.patterns AND webhook_accepts(w, told.type, told.data)
+    ORDER BY told.n;  -- in which a lane's deliveries are counted
     IF FOUND THEN
         PERFORM pg_notify('parley_deliveries', '');
     END IF;

@@ -301,4 +301,4 @@ async def test_a_dead_endpoint_with_a_hundred_thousand_due_rows_costs_a_claim_no
     )
     beside = await pages()
     await admin.execute("DELETE FROM webhook_deliveries WHERE webhook_id = $1", dead)
-    assert beside <= alone * 1.3
+    assert beside < alone * 2  # deeper indexes, and not the neighbour's rows
