@@ -50,11 +50,17 @@ async def test_a_message_is_taken_and_its_reply_can_be_waited_for(api: Client) -
     taken = await api.post("/api/v1/messages", {"user_id": "ann", "text": "hello"})
     assert taken.status == 202
     assert taken.body["turn_id"].startswith("turn_")
+    path = f"/api/v1/conversations/{taken.body['conversation_id']}/messages"
+
+    async def answered() -> bool:  # what is said before that would be answered together with it
+        return len((await api.get(path)).body["items"]) == 2
+
+    await until(answered)
     replied = await api.post("/api/v1/messages?wait=20", {"user_id": "ann", "text": "again"})
     assert replied.status == 200
     assert replied.body["reply"]["text"] == "you said: again"
     assert replied.body["conversation_id"] == taken.body["conversation_id"]
-    said = (await api.get(f"/api/v1/conversations/{taken.body['conversation_id']}/messages")).body["items"]
+    said = (await api.get(path)).body["items"]
     assert [(m["role"], m["text"]) for m in said] == [
         ("user", "hello"),
         ("assistant", "you said: hello"),

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,19 +89,22 @@ async def _saving(world: World) -> AsyncIterator[None]:
         return
     path = Path(world.config.state_file)
 
+    stopping = asyncio.Event()
+
     async def keep() -> None:
         saved = -1
-        while True:
+        while not stopping.is_set():
             if world.changes != saved:
                 saved = world.changes
                 await asyncio.to_thread(snapshot.write, path, snapshot.dump(world))
-            await asyncio.sleep(SAVE_SECONDS)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stopping.wait(), SAVE_SECONDS)
 
     task = asyncio.create_task(keep())
     try:
         yield
     finally:
-        task.cancel()
+        stopping.set()  # and not cancelled: a thread that writes would go on beside the last write
         await asyncio.gather(task, return_exceptions=True)
         snapshot.write(path, snapshot.dump(world))
 
