@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from itertools import repeat
@@ -297,7 +298,7 @@ async def test_a_delivery_whose_event_is_gone_ends_at_once(
 
 async def recorded(database: Database, *results: Result) -> list[tuple[Result, bool]]:
     done: list[tuple[Result, bool]] = []
-    recorder = Recorder(database, lambda result, applied: done.append((result, applied)), lambda: 0.0)
+    recorder = Recorder(database, lambda result, applied: done.append((result, applied)), lambda: 0.0, time.time)
     task = asyncio.create_task(recorder.run())
     for result in results:
         recorder.add(result)

@@ -176,6 +176,12 @@ async def unpark(conn: Connection) -> int:
     return count
 
 
+async def store_time(conn: Connection) -> float:
+    """Epoch seconds by the database's clock."""
+    seconds: float = await conn.fetchval("SELECT extract(epoch FROM clock_timestamp())::double precision")
+    return seconds
+
+
 async def next_due(conn: Connection) -> float | None:
     """Seconds until something can be claimed or taken back; None when nothing waits."""
     seconds: float | None = await conn.fetchval("SELECT next_due()")

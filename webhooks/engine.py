@@ -24,6 +24,7 @@ from kernel.ratelimit import Rate
 from kernel.secrets import KeyRing
 from webhooks import claims, health
 from webhooks.claims import LATE, Claim, Limits, Result
+from webhooks.clock import StoreClock
 from webhooks.decide import MAX_ATTEMPTS
 from webhooks.guard import Network
 from webhooks.limits import Buckets
@@ -101,7 +102,8 @@ class DeliveryEngine:
         # Waiting claims with the time until which a send fits into the lease: the usual ones, and the late retries.
         self._queue, self._late_queue = asyncio.Queue[tuple[Claim, float]](), asyncio.Queue[tuple[Claim, float]]()
         self._overdue: list[Claim] = []
-        self._recorder = Recorder(database, self._settled, rand)
+        self._clock = StoreClock()
+        self._recorder = Recorder(database, self._settled, rand, self._clock.now)
         self._sending = 0
         self._held = Counter[int]()  # claimed and not yet recorded, by kind: first try, retry, late retry
         self._low_water = 0
@@ -122,7 +124,7 @@ class DeliveryEngine:
         lanes: list[asyncio.Task[None]] = []
         try:
             async with self._open_session() as session:
-                self._sender = Sender(self._keyring, session, self._rand)
+                self._sender = Sender(self._keyring, session, self._rand, self._clock.now)
                 lanes += [asyncio.create_task(self._lane(self._queue)) for _ in range(self._slots)]
                 lanes += [asyncio.create_task(self._lane(self._late_queue)) for _ in range(self._late_slots)]
                 await self._claim_until(stop)
@@ -205,6 +207,7 @@ class DeliveryEngine:
         now = time.monotonic()
         if now - self._swept_at >= _SWEEP:
             self._swept_at = now
+            self._clock.set(await claims.store_time(conn), now)
             self.counts.reaped += await claims.sweep(conn, MAX_ATTEMPTS)
             await health.probe(conn)
         if now - self._unparked_at >= _UNPARK:
@@ -226,7 +229,7 @@ class DeliveryEngine:
                 self._overdue.append(claim)
                 self._let_go(claim)
                 continue
-            begun = time.time()
+            begun = self._clock.now()
             self._sending += 1
             try:
                 self._recorder.add(await self._sender.deliver(claim))
@@ -243,7 +246,7 @@ class DeliveryEngine:
                 self._sending -= 1
 
     def _cut_short(self, claim: Claim, begun: float, code: str, detail: str) -> Result:
-        spent = round((time.time() - begun) * 1_000)
+        spent = round((self._clock.now() - begun) * 1_000)
         return self._sender.judge(claim, Outcome(begun, spent, None, code, detail))
 
     # Recording

@@ -6,7 +6,6 @@ Unlike the kernel's batcher nobody waits for an item, so a try costs no task and
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 
@@ -29,13 +28,20 @@ class Recorder:
     """Takes results with `add`; calls `settled(result, applied)` for each when it is committed or given up.
 
     `applied` is False when the lease had passed on, and when the row could not be written: the sweep will then take it
-    back with an unknown outcome. `rand` gives numbers in [0, 1).
+    back with an unknown outcome. `rand` gives numbers in [0, 1), `now` epoch seconds.
     """
 
-    def __init__(self, database: Database, settled: Callable[[Result, bool], None], rand: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        database: Database,
+        settled: Callable[[Result, bool], None],
+        rand: Callable[[], float],
+        now: Callable[[], float],
+    ) -> None:
         self._database = database
         self._settled = settled
         self._rand = rand
+        self._now = now
         self._results: list[Result] = []
         self._ready = asyncio.Event()
         self._idle = asyncio.Event()
@@ -100,7 +106,7 @@ class Recorder:
         if not failed:
             return
         try:
-            await health.follow_up(await self._line(), failed, time.time(), self._rand())
+            await health.follow_up(await self._line(), failed, self._now(), self._rand())
         except (*_AWAY, asyncpg.PostgresError) as error:
             log.warning("deliveries.follow_up_failed", error=repr(error))
             await self._hang_up()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import lru_cache
 
@@ -26,17 +25,18 @@ def _timeout(seconds: float) -> aiohttp.ClientTimeout:
 
 
 class Sender:
-    """Tries deliveries over one session. `rand` gives numbers in [0, 1)."""
+    """Tries deliveries over one session. `rand` gives numbers in [0, 1), `now` epoch seconds."""
 
-    def __init__(self, keyring: KeyRing, session: Session, rand: Callable[[], float]) -> None:
+    def __init__(self, keyring: KeyRing, session: Session, rand: Callable[[], float], now: Callable[[], float]) -> None:
         self._keyring = keyring
         self._session = session
         self._rand = rand
+        self._now = now
         self._opened: dict[tuple[str, Terms], tuple[list[SigningKey], Options]] = {}
 
     async def deliver(self, claim: Claim) -> Result:
         """Never raises but for a bug, or when it is cancelled."""
-        now = time.time()
+        now = self._now()
         try:
             body = claim.content
         except ValueError as error:
@@ -50,10 +50,11 @@ class Sender:
             )
         headers["content-type"] = "application/json"
         timeout = _timeout(claim.terms.timeout_seconds)
-        return self.judge(claim, await post(self._session, claim.terms.url, headers, body, timeout, options))
+        outcome = await post(self._session, claim.terms.url, headers, body, timeout, options)
+        return self.judge(claim, outcome._replace(started_at=now))
 
     def judge(self, claim: Claim, outcome: Outcome) -> Result:
-        return Result(claim, outcome, decide(claim.attempt, outcome, time.time(), self._rand(), claim.schedule))
+        return Result(claim, outcome, decide(claim.attempt, outcome, self._now(), self._rand(), claim.schedule))
 
     def _open(self, claim: Claim) -> tuple[list[SigningKey], Options]:
         """What the endpoint's seals hold, opened once. Raises SealBroken, or ValueError when no key is left."""

@@ -11,7 +11,6 @@ from bench.webhooks.chaos.points import POINTS, Points
 from bench.webhooks.chaos.stand import Run
 
 AHEAD, BACK = 3_600.0, -5.0  # seconds by which the clock is stepped
-APART = 5.0  # … and ahead, where workers alone can be: retries are due by the worker's clock, and come that much later
 
 
 async def kill_worker(run: Run) -> None:
@@ -93,7 +92,7 @@ async def freeze(run: Run, done: asyncio.Event, times: int, pause: float) -> Non
 
 async def step_clock(run: Run, done: asyncio.Event, pause: float) -> None:
     """An hour ahead, at which every lease has ended, and later some seconds back."""
-    for seconds in (AHEAD if run.clock.whole else APART, BACK):
+    for seconds in (AHEAD, BACK):
         if await at_work(run, done, pause):
             run.note(f"clock stepped {seconds:+g} s", await run.held() if seconds > 0 else 0)
             run.clock.step(seconds)
