@@ -51,15 +51,23 @@ def _member(name: str, value: Any, depth: int, left: list[int]) -> Test:
     if name == "$not":
         denied = _object(value, depth - 1, left)
         return lambda scope: not denied(scope)
-    path = parse_path(name)
+    return _tested(parse_path(name), value, depth)
+
+
+def _tested(path: Path, value: Any, depth: int) -> Test:
     if not isinstance(value, dict):
-        return _compared(path, "$eq", value)
+        return _compared(path, "$eq", value, depth)
     if not value:
         raise Fault("an object of operators, such as {'$exists': true}")
-    return _JOINED["$and"]([_compared(path, str(operator), given) for operator, given in value.items()])
+    return _JOINED["$and"]([_compared(path, str(operator), given, depth) for operator, given in value.items()])
 
 
-def _compared(path: Path, operator: str, given: Any) -> Test:
+def _compared(path: Path, operator: str, given: Any, depth: int) -> Test:
+    if operator == "$not":
+        if depth == 0:
+            raise Fault(f"conditions are at most {_DEEPEST} deep")
+        denied = _tested(path, given, depth - 1)
+        return lambda scope: not denied(scope)
     if operator == "$exists":
         if not isinstance(given, bool):
             raise Fault("$exists is true or false")
@@ -98,8 +106,8 @@ def _scalar(given: Any) -> Any:
 
 
 def _values(scope: Scope, path: Path) -> list[Any]:
-    """What may be compared."""
-    return [value for value in flat(find(scope, path, in_lists=True)) if _kind(value) != "other"]
+    """What may be compared: a list stands for its items, and once more for theirs, as in a jsonpath."""
+    return [value for value in flat(flat(find(scope, path, in_lists=True))) if _kind(value) != "other"]
 
 
 def _kind(value: Any) -> str:
