@@ -9,7 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from webhooks.conditions import DEEPEST, LONGEST_LIST, LONGEST_TEXT, MOST_PARTS, ConditionFault, compile_condition
@@ -179,6 +179,9 @@ SIMPLE_CONDITIONS = st.recursive(
 
 @settings(max_examples=500)
 @given(SIMPLE_CONDITIONS, SIMPLE_DATA)
+@example({"a": 1}, {"a": [[1], 2]})
+@example({"a.b": {"$not": {"$gt": 0}}}, {"a": [{"b": 1}]})
+@example({"a": True}, {"a": 1})
 def test_conditions_of_hooks_mean_the_same(condition: Any, data: Any) -> None:
     """Those are run on a payload where it comes in, these by the database; operators are told of once."""
     try:
