@@ -34,6 +34,7 @@ CAPABILITIES: list[tuple[str, Callable[[Channel], object]]] = [
     ("files are sent to people", lambda c: c.upload),
     ("whether the platform reaches us is probed", lambda c: c.probe),
     ("outbound messages are paced", lambda c: c.pace),
+    ("places are named by their ids", lambda c: c.room),
 ]
 
 SAMPLE_HEAD = """\

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 import orjson
 
 from channels import accounts
-from channels.rooms import NoRoom, room
+from channels.rooms import room
 from gateway.reading import read_body
 from gateway.telling import Told, Unreachable, first_open, tell
 from gateway.web import MEBIBYTE, Call
@@ -27,6 +27,7 @@ from kernel.errors import (
     Unsupported,
 )
 from kernel.ids import new_id
+from kernel.platform import NoRoom
 from kernel.ratelimit import Rate
 from kernel.types import Json
 from pipeline.outbox import Lane

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +36,17 @@ class Pace:
     bot_burst: int
     chat: float
     chat_burst: int
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A place that is named by its platform's ids. `key` names the conversation; `address` is what `send` needs: both
+    are those that `parse` makes of a message at the top of that place."""
+
+    key: str
+    address: dict[str, Any]
+    private: bool
+
+
+class NoRoom(ValueError):
+    """Why this names no place on the platform."""

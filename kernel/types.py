@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import orjson
 
-from kernel.platform import Mode, Pace
+from kernel.platform import Mode, Pace, Room
 
 Json = dict[str, Any]
 
@@ -314,6 +314,7 @@ class Channel:
     fetch(client, attachment, limit)   a file's bytes, at most `limit`; Refused when larger or gone; NotSent: try again
     probe(client, account, url)        does inbound traffic reach us as far as the platform can tell
     pace(address)                      what the platform allows
+    room(profile, chat, thread)        the place with these ids of the platform's, `thread` "" for none; raises NoRoom
     """
 
     kind: str
@@ -340,3 +341,4 @@ class Channel:
     fetch: Callable[[Any, Attachment, int], Awaitable[bytes | Refused | NotSent]] | None = None
     probe: Callable[[Any, Account, str], Awaitable[Health]] | None = None
     pace: Callable[[Json], Pace] | None = None
+    room: Callable[[Mapping[str, object], str, str], Room] | None = None

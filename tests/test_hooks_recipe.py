@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks.webhooks import Webhook as StandardWebhook
 
-from channels.rooms import NoRoom, room
+from channels.rooms import room
 from channels.slack.parse import parse as parse_slack
 from channels.table import CHANNELS
 from channels.telegram.parse import parse as parse_telegram
 from gateway.hooks import headers_of, name_of, payload_of
 from kernel.errors import MalformedRequest, Unsupported
+from kernel.platform import NoRoom
 from kernel.types import Account, InboundMessage, Json, Reply
 from tests import discord_kit, slack_parts
 from webhooks.hooks.examples import Example, examples

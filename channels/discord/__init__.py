@@ -14,6 +14,7 @@ from channels.discord.listen import listen
 from channels.discord.modes import CALLED, MODES
 from channels.discord.parse import parse
 from channels.discord.reply import render_reply
+from channels.discord.room import room
 from channels.discord.send import acknowledge, send, typing
 from channels.discord.upload import upload
 from channels.discord.verify import verify
@@ -38,6 +39,7 @@ CHANNEL = Channel(
     open_bot,
     modes=MODES,
     called=CALLED,
+    room=room,
     immediate=immediate,
     install=install,
     uninstall=uninstall,

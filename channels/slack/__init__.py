@@ -12,6 +12,7 @@ from channels.slack.parse import parse
 from channels.slack.preview import PREVIEW
 from channels.slack.render import render
 from channels.slack.requests import decode, immediate
+from channels.slack.room import room
 from channels.slack.send import edit, pace, send
 from channels.slack.upload import upload
 from channels.slack.verify import verify
@@ -27,6 +28,7 @@ CHANNEL = Channel(
     open_bot,
     modes=MODES,
     called=CALLED,
+    room=room,
     decode=decode,
     immediate=immediate,
     install=install,

@@ -9,6 +9,7 @@ from channels.telegram.modes import CALLED, MODES
 from channels.telegram.parse import parse
 from channels.telegram.poll import PollError, connect, disconnect, get_updates, next_offset
 from channels.telegram.render import render
+from channels.telegram.room import room
 from channels.telegram.send import send, typing
 from channels.telegram.upload import upload
 from channels.telegram.verify import verify
@@ -25,6 +26,7 @@ CHANNEL = Channel(
     open_bot,
     modes=MODES,
     called=CALLED,
+    room=room,
     install=install,
     uninstall=uninstall,
     upload=upload,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from channels import accounts
-from channels.rooms import NoRoom, room
+from channels.rooms import room
 from channels.table import CHANNELS
 from gateway import hooks
 from gateway.hook_shapes import (
@@ -38,6 +38,7 @@ from kernel.errors import (
     Unavailable,
     Unsupported,
 )
+from kernel.platform import NoRoom
 from kernel.types import Json
 from webhooks.hooks import calls, registered
 from webhooks.hooks.examples import Example, examples
