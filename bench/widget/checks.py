@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 from bench.browser import Page
 from bench.pages import Check
@@ -75,6 +76,26 @@ async def resumes(on: Scene) -> None:
     await asyncio.sleep(0.5)
     async with on.api.get("/api/v1/feedback?rating=down") as response:
         assert "too short" in [item["comment"] for item in (await response.json())["items"]]
+
+
+async def chooses(on: Scene) -> None:
+    """What an answer lets one choose from has buttons; they go when one is pressed, and come again after a reload"""
+    other, page = await opened(on), await opened(on)
+    await said(other, "/link")
+    told = await other.evaluate(f"{TEXTS}[1]")
+    found = re.search(r"/link ([A-Z0-9]{4}-[A-Z0-9]{4})", told)
+    assert found, told
+    await said(page, f"/link {found[1]}")
+    choices = f"[...{ROOT}.querySelectorAll('.suggestions:not([hidden]) button')].map(b => b.textContent)"
+    await page.until(f"{choices}.length === 2")
+    await page.goto(f"{on.page}/")
+    await page.until(f"window.Parley && {TEXTS}.length === 2")
+    assert await page.evaluate(choices) == ["Link them", "Don't link"]
+    await on.shot(page, "3b-choices")
+    await page.evaluate(f"{ROOT}.querySelector('.suggestions button').click()")
+    await page.until(f"{TEXTS}.length === 4")
+    assert (await page.evaluate(f"{TEXTS}[3]")).startswith("Done.")
+    assert await page.evaluate(choices) == []
 
 
 async def is_safe(on: Scene) -> None:
@@ -256,5 +277,5 @@ async def demonstrates(on: Scene) -> None:
 
 
 CHECKS: tuple[Check[Scene], ...] = (
-    talks, is_operable, resumes, is_safe, survives, waits, counts, knows, looks, is_kept_out, demonstrates,
+    talks, is_operable, resumes, chooses, is_safe, survives, waits, counts, knows, looks, is_kept_out, demonstrates,
 )  # fmt: skip

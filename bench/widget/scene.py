@@ -15,6 +15,7 @@ from bench.browser import Browser, Page, browser
 from bench.stores import stores
 from gateway.server import listening, open_app
 from gateway.services import open_ground, open_services
+from identity.people import People
 from kernel.settings import Settings
 from kernel.types import Json
 from pipeline.machine import Emit, Tools
@@ -128,7 +129,8 @@ async def scene(shots: Path | None, executable: str) -> AsyncIterator[Scene]:
     async with stores() as on:
         settings = Settings.read(on.environment(PARLEY_PUBLIC_URL=""))
         async with open_ground(settings, name="parley-widget") as ground:
-            tools = Tools(nothing, answer, RedisSteps(ground.redis, 60), 5)
+            people = People(ground.database, ground.ring, ground.limiter)
+            tools = Tools(nothing, answer, RedisSteps(ground.redis, 60), 5, people)
             headers = {"X-API-Key": await on.api_key(await on.workspace())}
             async with (
                 open_services(ground, tools) as services,
